@@ -1,0 +1,387 @@
+"""Records: the only door between the lab, which writes them, and the report, which reads them.
+
+One run (one study at one seed) is one folder of plain files that other programs can read too:
+
+    study.json            resolved parameters, versions, hardware, wall time
+    levels.parquet        exact counts, losses and timing, a row per (level, branch, stage)
+    predictions.parquet   every prediction on every test item, a row per decision
+    training.parquet      how often each training item was learned and forgotten
+    curves.parquet        losses per epoch
+    tickets.safetensors   bit-packed masks
+    manifest.json         size and SHA-256 of each of these, written last
+
+A run without a manifest is not finished. While it grows, each finished level lies in
+`parts/level-NNN` with a manifest of its own, so that a killed run goes on where it stopped and a
+finished level is never computed again. Files are written beside their place and moved into it;
+nothing is ever appended to or changed. A store is a local folder or any fsspec URL.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+import hashlib
+import io
+import json
+import os
+import socket
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import pandas as pd
+from filelock import FileLock, Timeout
+
+from lthlib.errors import RecordError
+
+FORMAT = 1
+TABLES = ("levels", "predictions", "training", "curves")
+Blobs = Mapping[str, bytes]
+
+
+def sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def to_json(data: Any) -> bytes:
+    return (json.dumps(data, indent=1, sort_keys=True) + "\n").encode()
+
+
+def to_parquet(frame: pd.DataFrame) -> bytes:
+    """The frame as Parquet; equal frames give equal bytes."""
+    buffer = io.BytesIO()
+    frame.to_parquet(buffer, engine="pyarrow", index=False, compression="zstd")
+    return buffer.getvalue()
+
+
+class Files:
+    """Whole files under one root, local or remote: read, write atomically, list, remove."""
+
+    def __init__(self, url: str | os.PathLike[str]) -> None:
+        self.url = os.fspath(url)
+        try:
+            self.fs, root = fsspec.core.url_to_fs(self.url)
+        except (ValueError, ImportError) as error:
+            raise RecordError(f"store {self.url!r} cannot be opened: {error}") from None
+        self.root = str(root).rstrip("/")
+        self.local = "file" in (
+            self.fs.protocol if isinstance(self.fs.protocol, tuple) else (self.fs.protocol,)
+        )
+
+    def path(self, name: str) -> str:
+        return f"{self.root}/{name}" if name else self.root
+
+    def exists(self, name: str) -> bool:
+        return bool(self.fs.exists(self.path(name)))
+
+    def names(self, folder: str = "") -> list[str]:
+        """Sorted names directly under a folder; an absent folder holds none."""
+        try:
+            found = self.fs.ls(self.path(folder), detail=False)
+        except FileNotFoundError:
+            return []
+        return sorted(str(path).rstrip("/").rsplit("/", 1)[-1] for path in found)
+
+    def read(self, name: str) -> bytes:
+        try:
+            return bytes(self.fs.cat_file(self.path(name)))
+        except FileNotFoundError:
+            raise RecordError(f"{self.path(name)} is missing") from None
+        except OSError as error:
+            raise RecordError(f"{self.path(name)} cannot be read: {_reason(error)}") from None
+
+    def write(self, name: str, data: bytes) -> None:
+        """All of the file or none of it, also when the machine stops halfway."""
+        path = self.path(name)
+        try:
+            if self.local:
+                _write_local(Path(path), data)
+            else:
+                # Object stores show an object only once it is whole.
+                self.fs.makedirs(path.rsplit("/", 1)[0], exist_ok=True)
+                self.fs.pipe_file(path, data)
+        except OSError as error:
+            raise RecordError(
+                f"{path} cannot be written: {_reason(error)}; nothing of it was kept, "
+                "and what was finished before stands: free the cause and run again"
+            ) from None
+
+    def remove(self, name: str) -> None:
+        if self.exists(name):
+            self.fs.rm(self.path(name), recursive=True)
+
+
+def _reason(error: OSError) -> str:
+    return error.strerror or str(error) or type(error).__name__
+
+
+def _write_local(path: Path, data: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        # mkstemp makes files private; a record is for everyone whom the folder admits.
+        Path(temporary).chmod(0o644)
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+# -- manifests ----------------------------------------------------------------------------------
+def _write_sealed(files: Files, folder: str, blobs: Blobs, about: Mapping[str, Any]) -> None:
+    """Write the files of a folder, then the manifest that makes them count."""
+    for name, data in blobs.items():
+        files.write(f"{folder}/{name}", data)
+    listing = {name: {"bytes": len(data), "sha256": sha256(data)} for name, data in blobs.items()}
+    manifest = {"format": FORMAT, **about, "files": listing}
+    files.write(f"{folder}/manifest.json", to_json(manifest))
+
+
+def _read_manifest(files: Files, folder: str) -> dict[str, Any]:
+    where = files.path(f"{folder}/manifest.json")
+    try:
+        manifest = json.loads(files.read(f"{folder}/manifest.json"))
+        found, listing = manifest["format"], manifest["files"]
+        whole = all({"bytes", "sha256"} <= entry.keys() for entry in listing.values())
+    except (ValueError, KeyError, TypeError, AttributeError):
+        whole, found = False, FORMAT
+    if found != FORMAT:
+        raise RecordError(
+            f"{where} has record format {found!r}, and this version reads {FORMAT}: "
+            f"delete {files.path(folder)} and run its study again"
+        )
+    if not whole:
+        raise RecordError(f"{where} is damaged: delete {files.path(folder)} and run again")
+    return dict(manifest)
+
+
+def _read_sealed(files: Files, folder: str, name: str, manifest: Mapping[str, Any]) -> bytes:
+    """One file of a sealed folder, checked against its manifest."""
+    where = files.path(f"{folder}/{name}")
+    if name not in manifest["files"]:
+        raise RecordError(f"{where} is not in its manifest: this run did not record it")
+    expected = manifest["files"][name]
+    data = files.read(f"{folder}/{name}")
+    if len(data) != expected["bytes"]:
+        raise RecordError(
+            f"{where} is damaged: {len(data):,} bytes where {expected['bytes']:,} were written: "
+            f"delete {files.path(folder)} and run again"
+        )
+    if sha256(data) != expected["sha256"]:
+        raise RecordError(
+            f"{where} is damaged: its SHA-256 differs from the manifest's: "
+            f"delete {files.path(folder)} and run again"
+        )
+    return data
+
+
+# -- store --------------------------------------------------------------------------------------
+class RecordStore:
+    """Finished runs under one root: find, read, verify; and :meth:`writer` for new ones."""
+
+    def __init__(self, url: str | os.PathLike[str]) -> None:
+        self.files = Files(url)
+
+    def __repr__(self) -> str:
+        return f"RecordStore({self.files.url!r})"
+
+    def runs(self) -> list[str]:
+        """Names of all finished runs."""
+        return [name for name in self.files.names() if self.has(name)]
+
+    def has(self, run: str) -> bool:
+        """Is the run finished?"""
+        return self.files.exists(f"{run}/manifest.json")
+
+    def levels_done(self, run: str) -> int:
+        """Levels of an unfinished run that need not be computed again."""
+        return len(_finished_levels(self.files, run))
+
+    def manifest(self, run: str) -> dict[str, Any]:
+        if not self.has(run):
+            raise RecordError(
+                f"run {run} is not in {self.files.url}, or not finished: run its study first"
+            )
+        return _read_manifest(self.files, run)
+
+    def blob(self, run: str, name: str) -> bytes:
+        """One file of a finished run, whole and verified."""
+        return _read_sealed(self.files, run, name, self.manifest(run))
+
+    def study(self, run: str) -> dict[str, Any]:
+        """study.json of a run."""
+        return dict(json.loads(self.blob(run, "study.json")))
+
+    def verify(self, run: str) -> None:
+        """Read every file of a run; raises RecordError that names the first damaged one."""
+        manifest = self.manifest(run)
+        for name in manifest["files"]:
+            _read_sealed(self.files, run, name, manifest)
+
+    def table(self, name: str, runs: Iterable[str] | None = None) -> pd.DataFrame:
+        """One table (levels, predictions, training or curves) of the named runs, or of all."""
+        if name not in TABLES:
+            raise RecordError(f"no table {name!r}; a run has {', '.join(TABLES)}")
+        frames = [
+            pd.read_parquet(io.BytesIO(self.blob(run, f"{name}.parquet")))
+            for run in (self.runs() if runs is None else runs)
+        ]
+        if not frames:
+            raise RecordError(f"no finished run in {self.files.url}: run a study first")
+        return pd.concat(frames, ignore_index=True)
+
+    # Items: what the test items of a task are (text, relation, ...), once for all its runs.
+    def write_items(self, key: str, items: pd.DataFrame) -> None:
+        data = to_parquet(items)
+        if not self.files.exists(f"items/{key}/manifest.json"):
+            _write_sealed(self.files, f"items/{key}", {"items.parquet": data}, {"items": key})
+
+    def items(self, key: str) -> pd.DataFrame:
+        manifest = _read_manifest(self.files, f"items/{key}")
+        data = _read_sealed(self.files, f"items/{key}", "items.parquet", manifest)
+        return pd.read_parquet(io.BytesIO(data))
+
+    @contextlib.contextmanager
+    def writer(
+        self, run: str, identity: Mapping[str, Any], wait: float = -1
+    ) -> Iterator[RunWriter]:
+        """The one process that may write this run.
+
+        identity: what the run depends on beside its name (start weights, task data, code format);
+            an unfinished run that was begun with another identity is refused.
+        wait: seconds to wait for another local process that writes it; -1 waits for ever.
+        """
+        with _claim(self.files, run, wait):
+            yield RunWriter(self.files, run, identity)
+
+
+class RunWriter:
+    """Writes one run, level by level."""
+
+    def __init__(self, files: Files, run: str, identity: Mapping[str, Any]) -> None:
+        self.files, self.run = files, run
+        self.finished = files.exists(f"{run}/manifest.json")
+        if self.finished:
+            # A process killed after sealing and before cleaning leaves its parts behind.
+            files.remove(f"{run}/parts")
+            return
+        begun, begin = f"{run}/parts/identity.json", to_json(dict(identity))
+        if not files.exists(begun):
+            files.write(begun, begin)
+        elif files.read(begun) != begin:
+            old = json.loads(files.read(begun))
+            changed = sorted(k for k in {*old, *identity} if old.get(k) != dict(identity).get(k))
+            raise RecordError(
+                f"run {run} was begun with another {', '.join(changed)}: going on would mix two "
+                f"runs; delete {files.path(run)} to begin again, or use another store"
+            )
+
+    def levels(self) -> list[int]:
+        """Levels that are finished, in order and without gaps."""
+        return _finished_levels(self.files, self.run)
+
+    def read_level(self, level: int, name: str) -> bytes:
+        """One verified file of a finished level."""
+        folder = _part(self.run, level)
+        return _read_sealed(self.files, folder, name, _read_manifest(self.files, folder))
+
+    def write_level(self, level: int, tables: Mapping[str, pd.DataFrame], blobs: Blobs) -> None:
+        """Seal one level: its tables, and whatever the next level needs."""
+        data = {f"{name}.parquet": to_parquet(frame) for name, frame in tables.items()}
+        _write_sealed(self.files, _part(self.run, level), {**data, **blobs}, {"level": level})
+
+    def finish(self, study: Mapping[str, Any], tickets: bytes) -> None:
+        """Join the levels into the run's own files, seal them, and drop the parts."""
+        blobs = {"study.json": to_json(study), "tickets.safetensors": tickets}
+        for name in TABLES:
+            parts = [self.read_level(level, f"{name}.parquet") for level in self.levels()]
+            frames = [pd.read_parquet(io.BytesIO(part)) for part in parts]
+            joined = pd.concat([f for f in frames if len(f)] or frames[:1], ignore_index=True)
+            blobs[f"{name}.parquet"] = to_parquet(joined)
+        _write_sealed(self.files, self.run, blobs, {"run": self.run})
+        self.files.remove(f"{self.run}/parts")
+        self.finished = True
+
+
+def _part(run: str, level: int) -> str:
+    return f"{run}/parts/level-{level:03d}"
+
+
+def _finished_levels(files: Files, run: str) -> list[int]:
+    done = []
+    while files.exists(f"{_part(run, len(done))}/manifest.json"):
+        done.append(len(done))
+    return done
+
+
+@contextlib.contextmanager
+def _claim(files: Files, run: str, wait: float) -> Iterator[None]:
+    """Hold a run against other processes.
+
+    On a local disk this is a lock that the system frees when its holder dies. Elsewhere it is a
+    file that only one process can create, and a person frees it after a crash.
+    """
+    if files.local:
+        path = Path(files.path(f"locks/{run}.lock"))
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with FileLock(path, timeout=wait):
+                yield
+        except Timeout:
+            raise RecordError(f"run {run} is being written by another process") from None
+        except PermissionError as error:
+            raise RecordError(f"{path} cannot be written: {_reason(error)}") from None
+        return
+    path_ = files.path(f"locks/{run}.json")
+    owner = {"host": socket.gethostname(), "process": os.getpid(), "user": getpass.getuser()}
+    files.fs.makedirs(files.path("locks"), exist_ok=True)
+    try:
+        with files.fs.open(path_, "xb") as file:
+            file.write(to_json(owner))
+    except FileExistsError:
+        raise RecordError(
+            f"run {run} is claimed by {files.read(f'locks/{run}.json').decode().split()}: "
+            f"if that process is gone, delete {path_}"
+        ) from None
+    try:
+        yield
+    finally:
+        files.fs.rm(path_)
+
+
+def open_store(url: str | os.PathLike[str] | None = None) -> RecordStore:
+    """A store by folder or URL; None is the project's own `records/local`."""
+    return RecordStore(url if url is not None else project_root() / "records" / "local")
+
+
+def shipped_store() -> RecordStore:
+    """The records that come with the repository."""
+    return RecordStore(project_root() / "records" / "shipped")
+
+
+def project_root(start: Path | None = None) -> Path:
+    """The folder with `_config.yml` and `notebooks`, above the current one or above this file."""
+    here = (start or Path.cwd()).resolve()
+    for folder in [here, *here.parents, *Path(__file__).resolve().parents]:
+        if (folder / "_config.yml").is_file() and (folder / "notebooks").is_dir():
+            return folder
+    raise RecordError(f"{here} is not inside the project: change to its folder, or name a store")
+
+
+def common_runs(stores: Sequence[RecordStore], runs: Iterable[str]) -> RecordStore:
+    """The first store that holds all of these runs finished."""
+    wanted = list(runs)
+    for store in stores:
+        if all(store.has(run) for run in wanted):
+            return store
+    missing = [run for run in wanted if not stores[0].has(run)]
+    raise RecordError(
+        f"run {missing[0]} is finished in none of {', '.join(s.files.url for s in stores)}: "
+        "run its study first (`make report`, or papermill with notebooks/prune.ipynb)"
+    )

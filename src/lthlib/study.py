@@ -1,0 +1,442 @@
+"""What to run: plain validated data, with no torch in sight.
+
+A :class:`Study` names a task, a model, a protocol, a ladder of sparsities and the recipe of
+training. Everything but its seeds goes into a hash, and the hash names its runs: one run is one
+study at one seed. Presets are small tables of studies; notebooks build theirs from their
+parameters with :func:`studies_from_parameters`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import ModuleType
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from lthlib.errors import StudyError, unknown
+
+TaskName = Literal["digits", "digit-reports"]
+ModelName = Literal["visualbert", "lxmert", "uniter"]
+BranchName = Literal["random-mask", "shuffled-mask", "reinitialised", "high-magnitude"]
+LadderName = Literal["imp", "secondary", "concluding"]
+
+TASKS: tuple[str, ...] = get_args(TaskName)
+MODELS: tuple[str, ...] = get_args(ModelName)
+BRANCHES: tuple[str, ...] = get_args(BranchName)
+LADDERS: tuple[str, ...] = get_args(LadderName)
+GROUPS = ("language", "vision", "fusion", "embeddings", "head")
+MODALITIES = ("language", "vision", "fusion")
+
+# The per-epoch amounts of the main source (its sections "secondary" and "concluding" prune).
+PUBLISHED_AMOUNTS: dict[str, tuple[float, ...]] = {
+    "secondary": (0.25, 0.50, 0.70, 0.85, 0.90, 0.99),
+    "concluding": (0.10, 0.17, 0.25, 0.30, 0.40, 0.50),
+}
+PUBLISHED_ROUNDS = 3
+IMP_RATE = 0.2
+
+
+@dataclass(frozen=True)
+class Rung:
+    """One level of a ladder.
+
+    sparsity: share of prunable weights that are zero at this level, in [0, 1].
+    amount: share of the *remaining* weights pruned in each of three rounds, where the level
+        comes from the main source; None elsewhere.
+    """
+
+    level: int
+    sparsity: float
+    amount: float | None = None
+
+    def zeros(self, prunable: int) -> int:
+        """Exact number of zeros among `prunable` weights."""
+        return round(self.sparsity * prunable)
+
+
+def cumulative(amount: float, rounds: int = PUBLISHED_ROUNDS) -> float:
+    """Sparsity after `rounds` rounds that each prune `amount` of what is left.
+
+    >>> round(cumulative(0.10), 4), round(cumulative(0.50), 4)
+    (0.271, 0.875)
+    """
+    return float(1.0 - (1.0 - amount) ** rounds)
+
+
+class Study(BaseModel):
+    """One question put to one model: what to train, what to prune, and how often.
+
+    Raises StudyError (through :meth:`build`) in one line for unknown names, wrong types, values
+    out of range, and combinations that make no sense.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    task: TaskName = Field("digits", description="what the model learns")
+    model: ModelName = Field("uniter", description="which architecture")
+    boxes: bool = Field(True, description="may VisualBERT see box positions? (as published: no)")
+    size: Literal["tiny", "base"] = Field("tiny", description="tiny (0.2 M weights) or base")
+    start: Literal["pretrained", "random"] = Field(
+        "pretrained", description="where theta_0 is from"
+    )
+    regions: Literal["shown", "none", "shuffled"] = Field(
+        "shown", description="image regions: shown, none (a blind model), shuffled between items"
+    )
+    protocol: Literal["lottery", "as_published"] = Field(
+        "lottery",
+        description="lottery: train, prune, rewind, train; as_published: what the source ran",
+    )
+    search: Literal["iterative", "one-shot"] = Field(
+        "iterative", description="prune level by level, or each level straight from dense"
+    )
+    rewind: Literal["weights", "learning-rate", "none"] = Field(
+        "weights",
+        description="after pruning: weights back to theta_k, learning rate only, or neither",
+    )
+    rewind_step: int = Field(
+        0, ge=0, description="k, in optimizer steps: rewind to theta_k; 0 is the start"
+    )
+    ladder: LadderName | tuple[Annotated[float, Field(gt=0, le=1)], ...] = Field(
+        "imp", description="imp, secondary, concluding, or a list of sparsities"
+    )
+    levels: int = Field(
+        4, ge=0, le=40, description="levels of the imp ladder, 20 % of the rest each"
+    )
+    score: Literal["low-magnitude", "high-magnitude", "random", "magnitude-at-init"] = Field(
+        "low-magnitude", description="what is pruned first"
+    )
+    scope: Literal["global", "layer", "modality"] = Field(
+        "global", description="one threshold for all weights, for each layer, or for each modality"
+    )
+    prunable: Literal["encoder", "encoder+embeddings", "everything"] = Field(
+        "encoder", description="which weights may be pruned"
+    )
+    branches: tuple[BranchName, ...] = Field((), description="controls trained beside each level")
+    branch_levels: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+        (), description="levels that get the controls; an empty list means every pruned level"
+    )
+    epochs: int = Field(
+        4, ge=1, le=1000, description="passes over the training items at each level"
+    )
+    batch_size: int = Field(64, ge=1, description="items in one step")
+    learning_rate: float = Field(1e-3, gt=0, le=1, description="peak of the schedule")
+    weight_decay: float = Field(0.01, ge=0, le=1, description="AdamW's decoupled decay")
+    warmup: float = Field(0.1, ge=0, lt=1, description="share of steps that warm up linearly")
+    clip_norm: float = Field(1.0, gt=0, description="largest norm of the gradient")
+    train_items: int | None = Field(
+        None, ge=8, description="training items; null: the task's default"
+    )
+    validation_items: int | None = Field(
+        None, ge=8, description="validation items; null: the default"
+    )
+    test_items: int | None = Field(None, ge=8, description="test items; null: the task's default")
+    data_seed: int = Field(0, ge=0, description="seed of the task's items")
+    seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(
+        (0,), min_length=1, description="one run for each"
+    )
+
+    # -- building -------------------------------------------------------------------------------
+    @classmethod
+    def build(cls, values: Mapping[str, Any] | None = None, /, **more: Any) -> Study:
+        """A study from plain values; raises StudyError with one clear line."""
+        try:
+            return cls(**{**(values or {}), **more})
+        except ValidationError as error:
+            raise StudyError(_one_line(error)) from None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _defaults_of_the_protocol(cls, values: Any) -> Any:
+        if isinstance(values, dict) and values.get("protocol") == "as_published":
+            return {**AS_PUBLISHED, **values}
+        return values
+
+    @field_validator("ladder", "branches", "branch_levels", "seeds", mode="before")
+    @classmethod
+    def _lists_are_tuples(cls, value: Any) -> Any:
+        return tuple(value) if isinstance(value, list) else value
+
+    @field_validator("seeds", "branches", "branch_levels")
+    @classmethod
+    def _no_doubles(cls, value: tuple[Any, ...]) -> tuple[Any, ...]:
+        if len(set(value)) != len(value):
+            raise ValueError("names something twice")
+        return value
+
+    @model_validator(mode="after")
+    def _makes_sense(self) -> Study:
+        for nonsense, why in self._nonsense():
+            if nonsense:
+                raise ValueError(why)
+        return self
+
+    def _nonsense(self) -> Iterable[tuple[bool, str]]:
+        custom = not isinstance(self.ladder, str)
+        given = self.model_fields_set
+        yield (
+            not self.boxes and self.model != "visualbert",
+            (
+                f"boxes: only visualbert can go without box positions; {self.model} always reads them"
+            ),
+        )
+        yield (
+            not self.boxes and self.regions == "none",
+            ("boxes: with regions 'none' there are no boxes to hide; leave boxes at true"),
+        )
+        yield (
+            self.rewind_step > 0 and self.rewind != "weights",
+            (
+                f"rewind_step: {self.rewind_step} has no meaning with rewind {self.rewind!r}; use 'weights'"
+            ),
+        )
+        yield (
+            "levels" in given and self.ladder != "imp",
+            ("levels: counts the levels of the imp ladder only; the ladder here has its own"),
+        )
+        yield (
+            bool(self.branch_levels) and not self.branches,
+            ("branch_levels: names levels, but branches is empty"),
+        )
+        yield (
+            any(level >= len(self.rungs()) for level in self.branch_levels),
+            (f"branch_levels: the ladder ends at level {len(self.rungs()) - 1}"),
+        )
+        if self.protocol == "as_published":
+            yield (
+                self.ladder == "imp",
+                (
+                    "ladder: as_published prunes an amount in each epoch; choose secondary, concluding, "
+                    "or a list of amounts"
+                ),
+            )
+            for name, fixed in AS_PUBLISHED_FIXED.items():
+                yield (
+                    getattr(self, name) != fixed,
+                    (f"{name}: the protocol as_published fixes it at {fixed!r}"),
+                )
+        elif custom:
+            ladder = self.ladder
+            yield (
+                any(b <= a for a, b in zip(ladder, ladder[1:], strict=False)),
+                ("ladder: sparsities must rise from level to level"),
+            )
+
+    # -- reading --------------------------------------------------------------------------------
+    def rungs(self) -> tuple[Rung, ...]:
+        """The ladder, dense level first.
+
+        Under `lottery` a published ladder stands for the sparsities that its amounts reach after
+        three rounds (10 % a round: 27.1 %), so that both protocols meet at equal sparsity.
+        """
+        if self.ladder == "imp":
+            sparsities = [1 - (1 - IMP_RATE) ** level for level in range(1, self.levels + 1)]
+            rungs = [(s, None) for s in sparsities]
+        elif isinstance(self.ladder, str):
+            rungs = [(cumulative(a), a) for a in PUBLISHED_AMOUNTS[self.ladder]]
+        elif self.protocol == "as_published":
+            rungs = [(cumulative(a), a) for a in self.ladder]
+        else:
+            rungs = [(s, None) for s in self.ladder]
+        return (Rung(0, 0.0), *(Rung(i, s, a) for i, (s, a) in enumerate(rungs, start=1)))
+
+    def branches_at(self, level: int) -> tuple[str, ...]:
+        """The controls that this level gets."""
+        wanted = level > 0 and (not self.branch_levels or level in self.branch_levels)
+        return self.branches if wanted else ()
+
+    def trainings(self) -> int:
+        """Number of training runs that one seed needs."""
+        return sum(1 + len(self.branches_at(rung.level)) for rung in self.rungs())
+
+    def settings(self) -> dict[str, Any]:
+        """Everything but the seeds, as plain JSON data."""
+        return self.model_dump(mode="json", exclude={"seeds"})
+
+    @property
+    def hash(self) -> str:
+        """Eight hexadecimal digits that change with any setting; seeds are no setting."""
+        settings = self.settings()
+        if self.ladder != "imp":
+            settings["levels"] = len(self.rungs()) - 1
+        text = json.dumps(settings, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+    @property
+    def name(self) -> str:
+        """Readable and unique: model, task, protocol, ladder, hash."""
+        ladder = self.ladder if isinstance(self.ladder, str) else "list"
+        protocol = self.protocol.replace("_", "-")
+        return f"{self.model}-{self.task}-{protocol}-{ladder}-{self.hash}"
+
+    def run_id(self, seed: int) -> str:
+        """The name of one run: this study at one seed."""
+        return f"{self.name}-s{seed}"
+
+    def run_ids(self) -> list[str]:
+        return [self.run_id(seed) for seed in self.seeds]
+
+
+# What the main source really ran (see the book's chapter on method): three rounds of one epoch,
+# each ending with a pruning of all weights and biases; no rewind in effect, and no training after
+# the last pruning.
+AS_PUBLISHED_FIXED: dict[str, Any] = {
+    "epochs": PUBLISHED_ROUNDS,
+    "prunable": "everything",
+    "rewind": "none",
+    "rewind_step": 0,
+    "search": "iterative",
+    "score": "low-magnitude",
+    "scope": "global",
+    "branches": (),
+}
+AS_PUBLISHED: dict[str, Any] = {**AS_PUBLISHED_FIXED, "ladder": "concluding"}
+
+
+def _one_line(error: ValidationError) -> str:
+    """The first complaint of pydantic, said as this project says things."""
+    first = error.errors(include_url=False)[0]
+    name = str(first["loc"][0]) if first["loc"] else ""
+    value = first.get("input")
+    if first["type"] == "extra_forbidden":
+        return unknown("study parameter", name, Study.model_fields)
+    if name == "ladder":
+        return _about_ladder(error)
+    if first["type"] == "literal_error":
+        names = get_args(Study.model_fields[name].annotation)
+        return unknown(name, value, names if name != "branches" else BRANCHES)
+    if first["type"] == "value_error":
+        text = str(first["ctx"]["error"])
+        return f"{name}: {text}" if name else text
+    where = ".".join(str(part) for part in first["loc"])
+    hint = ""
+    if isinstance(value, str) and first["type"] in {"float_type", "int_type", "bool_type"}:
+        hint = (
+            " (it came as text; on the command line of papermill write it plainly, such as 0.001)"
+        )
+    return f"{where}: {value!r} will not do: {first['msg'].lower()}{hint}"
+
+
+def _about_ladder(error: ValidationError) -> str:
+    value = next(e["input"] for e in error.errors() if e["loc"][0] == "ladder")
+    for detail in error.errors():
+        if len(detail["loc"]) > 2 and not isinstance(detail["input"], str):
+            return f"ladder: {detail['input']!r} is no sparsity; sparsities lie above 0 and up to 1"
+    if isinstance(value, str) and value not in LADDERS:
+        return unknown("ladder", value, LADDERS) + " or a list of sparsities"
+    return f"ladder: {value!r} is neither one of {', '.join(LADDERS)} nor a list of sparsities"
+
+
+# -- presets ------------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class Preset:
+    """Studies that belong together: settings they share, and a cell for each study."""
+
+    about: str
+    shared: Mapping[str, Any]
+    cells: Sequence[Mapping[str, Any]] = field(default_factory=tuple)
+
+
+def _cells(models: Sequence[str], tasks: Sequence[str], **more: Any) -> list[dict[str, Any]]:
+    return [{"model": model, "task": task, **more} for task in tasks for model in models]
+
+
+PRESETS: dict[str, Preset] = {
+    "ci": Preset(
+        "minutes to seconds: checks that everything runs, shows nothing about tickets",
+        {
+            "levels": 1, "epochs": 1, "seeds": [0, 1], "train_items": 512,
+            "validation_items": 128, "test_items": 256,
+        },
+        [*_cells(MODELS, ["digits"]), *_cells(["uniter"], ["digit-reports"])],
+    ),
+    "quick": Preset(
+        "the default of `make report`: ten minutes on two cores",
+        {
+            "ladder": [0.36, 0.67, 0.87], "epochs": 4, "seeds": [0, 1, 2],
+            "branches": ["random-mask", "reinitialised"], "branch_levels": [2],
+        },
+        [*_cells(MODELS, ["digits"]), *_cells(["uniter"], ["digit-reports"])],
+    ),
+    "full": Preset(
+        "ten seeds and both published ladders, under both protocols",
+        {"epochs": 12, "seeds": list(range(10))},
+        [
+            cell
+            for ladder in PUBLISHED_AMOUNTS
+            for cell in [
+                *_cells(MODELS, TASKS, ladder=ladder, branches=["random-mask", "reinitialised"]),
+                *_cells(MODELS, TASKS, ladder=ladder, protocol="as_published", epochs=3),
+            ]
+        ],
+    ),
+    "base": Preset(
+        "base-size models, meant for a GPU",
+        {
+            "size": "base", "levels": 9, "epochs": 3, "seeds": [0, 1, 2], "batch_size": 32,
+            "learning_rate": 5e-5,
+        },
+        _cells(MODELS, ["digits"]),
+    ),
+}  # fmt: skip
+DEFAULT_PRESET = "quick"
+
+
+def plan(preset: str = DEFAULT_PRESET, **choices: Any) -> list[Study]:
+    """The studies of a preset, narrowed and changed by `choices` (fields of :class:`Study`).
+
+    A choice that a cell contradicts drops the cell (`model="uniter"` leaves UNITER's studies);
+    where no cell agrees, the shared settings and the choices make one study.
+    """
+    if preset not in PRESETS:
+        raise StudyError(unknown("preset", preset, PRESETS))
+    chosen = PRESETS[preset]
+    if "ladder" in choices and "levels" not in choices:
+        # The preset's own count of levels belongs to the preset's own ladder.
+        shared = {k: v for k, v in chosen.shared.items() if k not in {"levels", "branch_levels"}}
+    else:
+        shared = dict(chosen.shared)
+    if "levels" in choices and "ladder" not in choices:
+        shared = {k: v for k, v in shared.items() if k not in {"ladder", "branch_levels"}}
+    if choices.get("branches") in ((), []):
+        shared.pop("branch_levels", None)
+    if choices.get("protocol") == "as_published":
+        shared = {
+            k: v for k, v in shared.items() if k not in {*AS_PUBLISHED, "levels", "branch_levels"}
+        }
+    cells = [c for c in chosen.cells if all(choices.get(k, v) == v for k, v in c.items())] or [{}]
+    studies = [Study.build({**shared, **cell, **choices}) for cell in cells]
+    return list({study.name: study for study in studies}.values())
+
+
+# -- notebooks ----------------------------------------------------------------------------------
+_IPYTHON_NAMES = {"In", "Out", "exit", "quit", "open", "get_ipython"}
+_NOT_STUDY = {"preset", "store", "workers"}
+
+
+def studies_from_parameters(namespace: Mapping[str, Any], also: Iterable[str] = ()) -> list[Study]:
+    """Studies from the variables of a notebook's parameter cell: call it in the next cell.
+
+    Papermill only warns about a parameter that the notebook does not know, and checks no types;
+    this refuses both. None means "as the preset says". `also` names further parameters that the
+    notebook itself understands.
+    """
+    given = {
+        name: value
+        for name, value in namespace.items()
+        if not name.startswith("_")
+        and name not in _IPYTHON_NAMES
+        and not isinstance(value, ModuleType)
+        and not callable(value)
+        and type(value).__module__ != "__future__"
+    }
+    known = [*Study.model_fields, *_NOT_STUDY, *also]
+    for name in given:
+        if name not in known:
+            raise StudyError(unknown("parameter", name, known))
+    preset = given.get("preset") or DEFAULT_PRESET
+    choices = {k: v for k, v in given.items() if k in Study.model_fields and v is not None}
+    return plan(preset, **choices)
