@@ -236,6 +236,15 @@ class RecordStore:
             raise RecordError(f"no finished run in {self.files.url}: run a study first")
         return pd.concat(frames, ignore_index=True)
 
+    def copy(self, run: str, target: RecordStore) -> None:
+        """Copy a finished run, verified, and the items it tested; a run that is there stays."""
+        manifest = self.manifest(run)
+        blobs = {name: self.blob(run, name) for name in manifest["files"]}
+        key = str(json.loads(blobs["study.json"])["items"])
+        target.write_items(key, self.items(key))
+        if not target.has(run):
+            _write_sealed(target.files, run, blobs, {"run": run})
+
     # Items: what the test items of a task are (text, relation, ...), once for all its runs.
     def write_items(self, key: str, items: pd.DataFrame) -> None:
         data = to_parquet(items)
@@ -314,7 +323,7 @@ def _part(run: str, level: int) -> str:
 
 
 def _finished_levels(files: Files, run: str) -> list[int]:
-    done = []
+    done: list[int] = []
     while files.exists(f"{_part(run, len(done))}/manifest.json"):
         done.append(len(done))
     return done

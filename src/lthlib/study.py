@@ -9,6 +9,7 @@ parameters with :func:`studies_from_parameters`.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -78,10 +79,10 @@ class Study(BaseModel):
 
     task: TaskName = Field("digits", description="what the model learns")
     model: ModelName = Field("uniter", description="which architecture")
-    boxes: bool = Field(True, description="may VisualBERT see box positions? (as published: no)")
+    boxes: bool = Field(True, description="VisualBERT sees box positions (as published: no)")
     size: Literal["tiny", "base"] = Field("tiny", description="tiny (0.2 M weights) or base")
     start: Literal["pretrained", "random"] = Field(
-        "pretrained", description="where theta_0 is from"
+        "pretrained", description="theta_0: the pre-trained weights, or drawn at random"
     )
     regions: Literal["shown", "none", "shuffled"] = Field(
         "shown", description="image regions: shown, none (a blind model), shuffled between items"
@@ -127,9 +128,7 @@ class Study(BaseModel):
     weight_decay: float = Field(0.01, ge=0, le=1, description="AdamW's decoupled decay")
     warmup: float = Field(0.1, ge=0, lt=1, description="share of steps that warm up linearly")
     clip_norm: float = Field(1.0, gt=0, description="largest norm of the gradient")
-    train_items: int | None = Field(
-        None, ge=8, description="training items; null: the task's default"
-    )
+    train_items: int | None = Field(None, ge=8, description="training items; null: the default")
     validation_items: int | None = Field(
         None, ge=8, description="validation items; null: the default"
     )
@@ -169,61 +168,42 @@ class Study(BaseModel):
 
     @model_validator(mode="after")
     def _makes_sense(self) -> Study:
-        for nonsense, why in self._nonsense():
-            if nonsense:
-                raise ValueError(why)
+        complaint = next(iter(self._complaints()), None)
+        if complaint:
+            raise ValueError(complaint)
         return self
 
-    def _nonsense(self) -> Iterable[tuple[bool, str]]:
-        custom = not isinstance(self.ladder, str)
-        given = self.model_fields_set
-        yield (
-            not self.boxes and self.model != "visualbert",
-            (
-                f"boxes: only visualbert can go without box positions; {self.model} always reads them"
-            ),
-        )
-        yield (
-            not self.boxes and self.regions == "none",
-            ("boxes: with regions 'none' there are no boxes to hide; leave boxes at true"),
-        )
-        yield (
-            self.rewind_step > 0 and self.rewind != "weights",
-            (
-                f"rewind_step: {self.rewind_step} has no meaning with rewind {self.rewind!r}; use 'weights'"
-            ),
-        )
-        yield (
-            "levels" in given and self.ladder != "imp",
-            ("levels: counts the levels of the imp ladder only; the ladder here has its own"),
-        )
-        yield (
-            bool(self.branch_levels) and not self.branches,
-            ("branch_levels: names levels, but branches is empty"),
-        )
-        yield (
-            any(level >= len(self.rungs()) for level in self.branch_levels),
-            (f"branch_levels: the ladder ends at level {len(self.rungs()) - 1}"),
-        )
+    def _complaints(self) -> Iterable[str]:
+        """Combinations of valid values that make no sense together."""
+        last = len(self.rungs()) - 1
+        if not self.boxes and self.model != "visualbert":
+            yield f"boxes: only visualbert can go without them; {self.model} always reads boxes"
+        if not self.boxes and self.regions == "none":
+            yield "boxes: with regions 'none' there are no boxes to hide; leave boxes at true"
+        if self.rewind_step > 0 and self.rewind != "weights":
+            yield f"rewind_step: {self.rewind_step} has no meaning with rewind {self.rewind!r}"
+        if "levels" in self.model_fields_set and self.ladder != "imp":
+            yield "levels: counts the levels of the imp ladder only; this ladder has its own"
+        if self.branch_levels and not self.branches:
+            yield "branch_levels: names levels, but branches is empty"
+        if any(level > last for level in self.branch_levels):
+            yield f"branch_levels: the ladder ends at level {last}"
         if self.protocol == "as_published":
+            yield from self._complaints_as_published()
+        elif not isinstance(self.ladder, str):
+            ladder: tuple[float, ...] = self.ladder
+            if any(b <= a for a, b in itertools.pairwise(ladder)):
+                yield "ladder: sparsities must rise from level to level"
+
+    def _complaints_as_published(self) -> Iterable[str]:
+        if self.ladder == "imp":
             yield (
-                self.ladder == "imp",
-                (
-                    "ladder: as_published prunes an amount in each epoch; choose secondary, concluding, "
-                    "or a list of amounts"
-                ),
+                "ladder: as_published prunes an amount in each epoch; choose secondary, "
+                "concluding, or a list of amounts"
             )
-            for name, fixed in AS_PUBLISHED_FIXED.items():
-                yield (
-                    getattr(self, name) != fixed,
-                    (f"{name}: the protocol as_published fixes it at {fixed!r}"),
-                )
-        elif custom:
-            ladder = self.ladder
-            yield (
-                any(b <= a for a, b in zip(ladder, ladder[1:], strict=False)),
-                ("ladder: sparsities must rise from level to level"),
-            )
+        for name, fixed in AS_PUBLISHED_FIXED.items():
+            if getattr(self, name) != fixed:
+                yield f"{name}: the protocol as_published fixes it at {fixed!r}"
 
     # -- reading --------------------------------------------------------------------------------
     def rungs(self) -> tuple[Rung, ...]:
@@ -232,6 +212,7 @@ class Study(BaseModel):
         Under `lottery` a published ladder stands for the sparsities that its amounts reach after
         three rounds (10 % a round: 27.1 %), so that both protocols meet at equal sparsity.
         """
+        rungs: list[tuple[float, float | None]]
         if self.ladder == "imp":
             sparsities = [1 - (1 - IMP_RATE) ** level for level in range(1, self.levels + 1)]
             rungs = [(s, None) for s in sparsities]

@@ -1,0 +1,430 @@
+"""Protocols: how training, pruning and rewinding follow each other.
+
+`lottery` is iterative magnitude pruning as Frankle and Carbin (2019, section 1) define it, with
+rewinding to theta_k (Frankle et al. 2020):
+
+    train theta_0 to the end                                      level 0, dense
+    for each level of the ladder:
+        prune the smallest of the weights that the last level trained
+        rewind the survivors to theta_k
+        train to the end
+
+`as_published` is what the first source really ran: three rounds of one epoch, each ending with a
+pruning of what is left; nothing is rewound, and nothing is trained after the last pruning.
+
+Each level is written as soon as it is done, and holds what the next one needs.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+import torch
+from safetensors.torch import load as tensors_from_bytes
+from safetensors.torch import save as tensors_to_bytes
+from torch import Tensor
+
+from lthlib.errors import StudyError
+from lthlib.lab import models
+from lthlib.lab.provenance import describe_environment, now
+from lthlib.lab.regions import show_regions
+from lthlib.lab.scores import score as pruning_score
+from lthlib.lab.tasks import Task
+from lthlib.lab.tasks import load as load_task
+from lthlib.lab.tickets import (
+    Ticket,
+    collapsed,
+    merge_tickets,
+    prune,
+    random_mask,
+    shuffled_mask,
+)
+from lthlib.lab.training import (
+    Training,
+    decide,
+    derive_seed,
+    deterministic,
+    predict,
+    score,
+    steps_in,
+    train,
+)
+from lthlib.records import RecordStore, RunWriter
+from lthlib.study import GROUPS, MODALITIES, Rung, Study
+
+LAB_FORMAT = 1
+"""Raised when the lab would compute other numbers from the same study."""
+
+State = dict[str, Tensor]
+Progress = Callable[[str], None]
+
+
+def run(
+    study: Study,
+    seed: int,
+    store: RecordStore,
+    *,
+    device: str = "cpu",
+    progress: Progress = lambda _: None,
+) -> str:
+    """Run one study at one seed into the store, or finish what was begun; returns the run's name.
+
+    Raises RecordError (damaged parts, a store that cannot be written), WeightsError (no start),
+    TaskError, StudyError and TrainingError, each in one line.
+    """
+    name = study.run_id(seed)
+    if store.has(name):
+        return name
+    with deterministic():
+        lab = Lab(study, seed, device)
+        with store.writer(name, lab.identity()) as writer:
+            if not writer.finished:
+                store.write_items(lab.items_key, lab.task.test.facts)
+                for rung in study.rungs():
+                    if rung.level not in writer.levels():
+                        progress(f"{name} level {rung.level}")
+                        lab.write_level(writer, rung)
+                lab.finish(writer)
+    return name
+
+
+@dataclass
+class Level:
+    """Rows and blobs that one level leaves behind, filled stage by stage."""
+
+    rung: Rung
+    levels: list[dict[str, Any]]
+    predictions: list[pd.DataFrame]
+    items: list[pd.DataFrame]
+    curves: list[pd.DataFrame]
+    tickets: dict[str, Ticket]
+
+
+class Lab:
+    """One run's task, model and start, and the steps that protocols are made of."""
+
+    def __init__(self, study: Study, seed: int, device: str = "cpu") -> None:
+        self.study, self.seed, self.name = study, seed, study.run_id(seed)
+        loaded = load_task(
+            study.task,
+            data_seed=study.data_seed,
+            train_items=study.train_items,
+            validation_items=study.validation_items,
+            test_items=study.test_items,
+        )
+        self.items_key = loaded.key
+        self.task = show_regions(loaded, study.regions)
+        self.model = self._fresh(derive_seed(seed, "model"))
+        self.start_sha256 = "random"
+        if study.start == "pretrained":
+            self.start_sha256 = models.load_start(self.model)
+        self.model.to(device)
+        sample = self.task.train.inputs.take(torch.arange(min(8, len(self.task.train.items)))).to(
+            device
+        )
+        self.dead = models.dead_names(self.model, sample)
+        self.prunable = models.prunable_names(self.model, study.prunable, sample)
+        self.groups = {n: models.group_of(self.model, n) for n, _ in self.model.named_parameters()}
+        self.started = now()
+        self.theta_0 = self.state()
+        steps = steps_in(len(self.task.train.items), study) * study.epochs
+        if study.rewind_step >= steps:
+            raise StudyError(
+                f"rewind_step: {study.rewind_step} lies beyond the training's {steps} steps"
+            )
+
+    def _fresh(self, seed: int) -> models.VLModel:
+        return models.build(
+            self.study.model,
+            size=self.study.size,
+            boxes=self.study.boxes,
+            vocabulary_size=len(self.task.vocabulary),
+            feature_dim=self.task.feature_dim,
+            outputs=self.task.outputs,
+            seed=seed,
+        )
+
+    def identity(self) -> dict[str, Any]:
+        """What a run depends on beside its study: other values would give other numbers."""
+        return {
+            "lab": LAB_FORMAT,
+            "start weights": self.start_sha256,
+            "task data": self.items_key,
+            "torch": torch.__version__,
+        }
+
+    # -- weights --------------------------------------------------------------------------------
+    def state(self) -> State:
+        """A copy of all weights: `state_dict` alone would alias the live ones."""
+        return {k: v.detach().cpu().clone() for k, v in self.model.state_dict().items()}
+
+    def rewind(self, state: State, ticket: Ticket | None = None) -> None:
+        """Put every weight back to `state`, pruned ones to zero."""
+        self.model.load_state_dict(state)
+        if ticket is not None:
+            ticket.apply_(dict(self.model.named_parameters()))
+
+    def weights(self, state: State) -> State:
+        return {name: state[name] for name in self.prunable}
+
+    def dense_ticket(self) -> Ticket:
+        return Ticket.dense(self.weights(self.theta_0))
+
+    # -- the protocols --------------------------------------------------------------------------
+    def write_level(self, writer: RunWriter, rung: Rung) -> None:
+        """Compute one level and seal it."""
+        level = Level(rung, [], [], [], [], {})
+        if rung.level > 0 and self.study.protocol == "as_published":
+            states = self.as_published_level(level)
+        elif rung.level > 0:
+            states = self.lottery_level(level, writer)
+        else:
+            states = self.dense_level(level)
+        tables = {
+            "levels": pd.DataFrame(level.levels),
+            "predictions": pd.concat(level.predictions, ignore_index=True),
+            "training": pd.concat(level.items, ignore_index=True),
+            "curves": pd.concat(level.curves, ignore_index=True),
+        }
+        blobs = {f"{name}.safetensors": tensors_to_bytes(state) for name, state in states.items()}
+        blobs["tickets.safetensors"] = merge_tickets(level.tickets, self.start_sha256)
+        writer.write_level(rung.level, tables, blobs)
+
+    def dense_level(self, level: Level) -> dict[str, State]:
+        """Level 0: train theta_0 to the end, and keep theta_k on the way."""
+        theta_k = self.theta_0
+        if self.study.rewind_step == 0:
+            self._train(level, "main", self.dense_ticket())
+            return {"theta_k": theta_k, "trained": self.state()}
+        kept: dict[str, State] = {}
+
+        def keep_theta_k(steps: int, _: torch.optim.Optimizer) -> None:
+            if steps == self.study.rewind_step:
+                kept["theta_k"] = self.state()
+
+        self._train(level, "main", self.dense_ticket(), after_step=keep_theta_k)
+        return {**kept, "trained": self.state()}
+
+    def lottery_level(self, level: Level, writer: RunWriter) -> dict[str, State]:
+        """Prune what the last level trained (dense, if one-shot), rewind, train; then controls."""
+        iterative = self.study.search == "iterative"
+        source = level.rung.level - 1 if iterative else 0
+        trained = tensors_from_bytes(writer.read_level(source, "trained.safetensors"))
+        theta_k = tensors_from_bytes(writer.read_level(0, "theta_k.safetensors"))
+        ticket = self._pruned(trained, level.rung, self._ticket_of(writer, source))
+        self.rewind(trained, ticket)
+        self._evaluate(level, "main", "pruned", ticket, "prune")
+        if self.study.rewind == "weights":
+            self.rewind(theta_k, ticket)
+            self._evaluate(level, "main", "rewound", ticket, "rewind")
+        self._train(level, "main", ticket)
+        after = self.state()
+        for branch in self.study.branches_at(level.rung.level):
+            dense = tensors_from_bytes(writer.read_level(0, "trained.safetensors"))
+            self._branch(level, branch, ticket, theta_k, dense)
+        return {"trained": after}
+
+    def as_published_level(self, level: Level) -> dict[str, State]:
+        """From theta_0: after each epoch prune `amount` of what is left; end with a pruning."""
+        self.rewind(self.theta_0)
+        ticket, amount = self.dense_ticket(), level.rung.amount
+        assert amount is not None
+
+        def prune_after_epoch(_: int) -> Ticket:
+            nonlocal ticket
+            zeros = ticket.zeros + round(amount * (ticket.prunable - ticket.zeros))
+            ticket = self._prune(self.state(), zeros, ticket, level.rung.level)
+            return ticket
+
+        began = time.perf_counter()
+        training = self._fit(level, "main", ticket, after_epoch=prune_after_epoch)
+        self._evaluate(level, "main", "pruned", ticket, "prune", training, began)
+        return {"trained": self.state()}
+
+    # -- the steps ------------------------------------------------------------------------------
+    def _pruned(self, trained: State, rung: Rung, before: Ticket) -> Ticket:
+        return self._prune(trained, rung.zeros(before.prunable), before, rung.level)
+
+    def _prune(
+        self, weights: State, zeros: int, before: Ticket, level: int, score: str | None = None
+    ) -> Ticket:
+        generator = torch.Generator().manual_seed(derive_seed(self.seed, "score", level))
+        scores = pruning_score(
+            score or self.study.score, self.weights(weights), self.weights(self.theta_0), generator
+        )
+        return prune(before, scores, zeros, self.study.scope, self.groups)
+
+    def _ticket_of(self, writer: RunWriter, level: int) -> Ticket:
+        if level == 0:
+            return self.dense_ticket()
+        data = writer.read_level(level, "tickets.safetensors")
+        return Ticket.from_bytes(data, prefix=_prefix(level, "main"))
+
+    def _branch(
+        self, level: Level, branch: str, ticket: Ticket, theta_k: State, dense: State
+    ) -> None:
+        """One control: same sparsity, same budget, another mask or other survivors."""
+        generator = torch.Generator().manual_seed(derive_seed(self.seed, branch, level.rung.level))
+        start = theta_k
+        if branch == "random-mask":
+            ticket = random_mask(ticket, generator)
+        elif branch == "shuffled-mask":
+            ticket = shuffled_mask(ticket, generator)
+        elif branch == "high-magnitude":
+            ticket = self._prune(
+                dense, ticket.zeros, self.dense_ticket(), level.rung.level, "high-magnitude"
+            )
+        else:  # reinitialised: the same mask over survivors drawn anew
+            fresh = self._fresh(derive_seed(self.seed, branch, level.rung.level)).state_dict()
+            start = {**theta_k, **{n: fresh[n] for n in self.prunable}}
+        self.rewind(start, ticket)
+        self._evaluate(level, branch, "rewound", ticket, "rewind")
+        self._train(level, branch, ticket)
+
+    def _train(self, level: Level, branch: str, ticket: Ticket, **hooks: Any) -> None:
+        """Train from where the model stands, then evaluate: training is the last event."""
+        rewinds = self.study.rewind == "weights"
+        began = time.perf_counter()
+        training = self._fit(
+            level,
+            branch,
+            ticket,
+            first_step=self.study.rewind_step if rewinds and level.rung.level > 0 else 0,
+            schedule="constant"
+            if self.study.rewind == "none" and self._is_ticket(level)
+            else "full",
+            **hooks,
+        )
+        self._evaluate(level, branch, "trained", ticket, "train", training, began)
+
+    def _is_ticket(self, level: Level) -> bool:
+        return level.rung.level > 0 and self.study.protocol == "lottery"
+
+    def _fit(self, level: Level, branch: str, ticket: Ticket, **options: Any) -> Training:
+        training = train(self.model, self.task, self.study, self.seed, ticket=ticket, **options)
+        about = {"run": self.name, "level": level.rung.level, "branch": branch}
+        level.curves.append(training.curves.assign(**about))
+        level.items.append(training.items.assign(**about))
+        return training
+
+    def _evaluate(
+        self,
+        level: Level,
+        branch: str,
+        stage: str,
+        ticket: Ticket,
+        last_event: str,
+        training: Training | None = None,
+        began: float | None = None,
+    ) -> None:
+        """Write down counts, losses and every prediction of the model as it stands."""
+        logits = predict(self.model, self.task.test)
+        key = {"run": self.name, "level": level.rung.level, "branch": branch, "stage": stage}
+        level.predictions.append(prediction_frame(self.task, logits).assign(**key))
+        validation = score(
+            self.task, predict(self.model, self.task.validation), self.task.validation.labels
+        )
+        level.tickets[_prefix(level.rung.level, branch)] = ticket
+        level.levels.append(
+            {
+                **key,
+                "amount": level.rung.amount,
+                **self._counts(ticket),
+                "last_event": last_event,
+                "epochs": self.study.epochs if training else 0,
+                "steps": training.steps if training else 0,
+                "train_loss": training.curves["train_loss"].iloc[-1] if training else None,
+                "validation_loss": validation[0],
+                "validation_accuracy": validation[1],
+                "seconds": time.perf_counter() - began if began is not None else 0.0,
+            }
+        )
+
+    def _counts(self, ticket: Ticket) -> dict[str, Any]:
+        """Exact numbers of zeros: over prunable weights, over all weights, and by group."""
+        weights = sum(p.numel() for p in self.model.parameters())
+        by_group = ticket.counts_by_group(self.groups)
+        counts: dict[str, Any] = {
+            "sparsity": ticket.sparsity,
+            "sparsity_all": ticket.zeros / weights,
+            "zeros": ticket.zeros,
+            "prunable": ticket.prunable,
+            "weights": weights,
+        }
+        for group in GROUPS:
+            zeros, prunable = by_group.get(group, (0, 0))
+            counts |= {f"zeros_{group}": zeros, f"prunable_{group}": prunable}
+        return counts | {"collapsed": ",".join(collapsed(ticket, self.groups, MODALITIES))}
+
+    # -- the end --------------------------------------------------------------------------------
+    def finish(self, writer: RunWriter) -> None:
+        tickets = {
+            prefix: ticket
+            for level in writer.levels()
+            for prefix, ticket in self._tickets_at(writer, level)
+        }
+        levels = writer.levels()
+        writer.finish(self._about(levels), merge_tickets(tickets, self.start_sha256))
+
+    def _tickets_at(self, writer: RunWriter, level: int) -> Iterator[tuple[str, Ticket]]:
+        data = writer.read_level(level, "tickets.safetensors")
+        for branch in ("main", *self.study.branches_at(level)):
+            prefix = _prefix(level, branch)
+            yield prefix, Ticket.from_bytes(data, prefix=prefix)
+
+    def _about(self, levels: list[int]) -> dict[str, Any]:
+        weights = {n: p.numel() for n, p in self.model.named_parameters()}
+        return {
+            "format": 1,
+            "run": self.name,
+            "seed": self.seed,
+            "study": self.study.settings(),
+            "hash": self.study.hash,
+            "identity": self.identity(),
+            "items": self.items_key,
+            "task": {
+                "kind": self.task.kind,
+                "classes": list(self.task.classes),
+                "decisions": list(self.task.decisions),
+                "train_items": len(self.task.train.items),
+                "validation_items": len(self.task.validation.items),
+                "test_items": len(self.task.test.items),
+            },
+            "weights": {
+                "all": sum(weights.values()),
+                "prunable": sum(weights[n] for n in self.prunable),
+                "never_used": sum(weights[n] for n in self.dead),
+                "never_used_names": list(self.dead),
+            },
+            "levels": len(levels),
+            "started": self.started,
+            "finished": now(),
+            **describe_environment(next(self.model.parameters()).device),
+        }
+
+
+def _prefix(level: int, branch: str) -> str:
+    return f"level-{level:03d}/{branch}"
+
+
+def prediction_frame(task: Task, logits: Tensor) -> pd.DataFrame:
+    """One row per decision of each test item.
+
+    logits: float32 [N, outputs]; single: one decision with all its logits; multi: a decision per
+    finding with its one logit.
+    """
+    items, decisions = task.test.items, task.decisions
+    count = len(items) * len(decisions)
+    return pd.DataFrame(
+        {
+            "item": [item for item in items for _ in decisions],
+            "decision": list(decisions) * len(items),
+            "label": task.test.labels.reshape(-1).numpy().astype("int8"),
+            "prediction": decide(task, logits).reshape(-1).numpy().astype("int8"),
+            "logits": list(logits.reshape(count, -1).numpy()),
+        }
+    )

@@ -1,0 +1,278 @@
+"""The loop: the one place where weights change and masks are enforced."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from lthlib.errors import TrainingError
+from lthlib.lab.models import VLModel
+from lthlib.lab.tasks import Split, Task
+from lthlib.lab.tickets import Ticket
+from lthlib.study import Study
+
+FINE_TUNE_SHARE = 0.1
+"""Fine-tuning after pruning goes on at this constant share of the peak learning rate."""
+
+
+def derive_seed(*parts: object) -> int:
+    """A 63-bit seed from any words and numbers, the same on every machine.
+
+    Each use of randomness gets a generator of its own, so that a run that is resumed at a level
+    draws what the uninterrupted run drew there.
+    """
+    digest = hashlib.sha256("/".join(map(str, parts)).encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1
+
+
+@contextlib.contextmanager
+def deterministic(threads: int = 1) -> Iterator[None]:
+    """Deterministic kernels and a fixed number of threads: sums depend on how they are split."""
+    before = torch.are_deterministic_algorithms_enabled(), torch.get_num_threads()
+    torch.use_deterministic_algorithms(True)
+    torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before[0])
+        torch.set_num_threads(before[1])
+
+
+# -- learning rate ------------------------------------------------------------------------------
+def rate(step: int, total: int, warmup: float) -> float:
+    """Share of the peak learning rate at a step: linear up, then linear down to nothing.
+
+    >>> [round(rate(step, 10, 0.2), 3) for step in (0, 1, 2, 9)]
+    [0.5, 1.0, 1.0, 0.125]
+    """
+    up = round(warmup * total)
+    if step < up:
+        return (step + 1) / up
+    return (total - step) / (total - up)
+
+
+def steps_in(items: int, study: Study) -> int:
+    """Optimizer steps in one epoch."""
+    return -(-items // study.batch_size)
+
+
+# -- masks --------------------------------------------------------------------------------------
+class Guard:
+    """Keeps a ticket's zeros at zero while an optimizer works.
+
+    Gradients are masked *before* clipping, since pruned weights must not count in the norm; weights
+    are masked after the step. Both are needed: gradient masks alone let moments that were carried
+    over revive pruned weights.
+    """
+
+    def __init__(self, model: nn.Module, ticket: Ticket | None) -> None:
+        parameters = dict(model.named_parameters())
+        self.weights: list[Tensor] = []
+        self.masks: list[Tensor] = []
+        if ticket is None or ticket.zeros == 0:
+            return
+        ticket.apply_(parameters)
+        for name, mask in ticket.masks.items():
+            weight = parameters[name]
+            self.weights.append(weight)
+            self.masks.append(mask.to(device=weight.device, dtype=weight.dtype))
+
+    def mask_gradients(self) -> None:
+        pairs = [
+            (w.grad, m) for w, m in zip(self.weights, self.masks, strict=True) if w.grad is not None
+        ]
+        if pairs:
+            torch._foreach_mul_([g for g, _ in pairs], [m for _, m in pairs])
+
+    @torch.no_grad()
+    def mask_weights(self) -> None:
+        if self.weights:
+            torch._foreach_mul_(self.weights, self.masks)
+
+
+def make_optimizer(model: nn.Module, study: Study) -> torch.optim.AdamW:
+    """AdamW; biases and layer norms (all vectors) do not decay, as in the models' own papers."""
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    return torch.optim.AdamW(
+        [
+            {"params": [p for p in parameters if p.ndim > 1], "weight_decay": study.weight_decay},
+            {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+        ],
+        lr=study.learning_rate,
+        fused=True,
+    )
+
+
+# -- predictions --------------------------------------------------------------------------------
+def loss_of(task: Task, logits: Tensor, labels: Tensor, reduction: str = "mean") -> Tensor:
+    """Cross entropy, or the mean binary cross entropy over decisions for multi-label tasks.
+
+    logits: [B, outputs]; labels: int64 [B, K].
+    """
+    if task.kind == "single":
+        return F.cross_entropy(logits, labels[:, 0], reduction=reduction)
+    return F.binary_cross_entropy_with_logits(logits, labels.to(logits.dtype), reduction=reduction)
+
+
+def decide(task: Task, logits: Tensor) -> Tensor:
+    """Predicted labels, int64 [B, K]. Equal logits give class 0, and a zero logit gives 0."""
+    if task.kind == "single":
+        return logits.argmax(dim=1, keepdim=True)
+    return (logits > 0).long()
+
+
+@torch.inference_mode()
+def predict(model: VLModel, split: Split, batch_size: int = 512) -> Tensor:
+    """Logits [N, outputs] of every item, on the CPU, with dropout off."""
+    model.eval()
+    device = next(model.parameters()).device
+    parts = [
+        model(split.inputs.take(index).to(device)).float().cpu()
+        for index in torch.arange(len(split.items)).split(batch_size)
+    ]
+    return torch.cat(parts)
+
+
+def score(task: Task, logits: Tensor, labels: Tensor) -> tuple[float, float]:
+    """Loss, and share of right decisions."""
+    right = (decide(task, logits) == labels).float().mean()
+    return float(loss_of(task, logits, labels)), float(right)
+
+
+# -- the loop -----------------------------------------------------------------------------------
+@dataclass
+class Training:
+    """What one training left behind, beside the weights.
+
+    curves: a row per epoch; items: a row per training item: `learned` (epoch of its first right
+    answer, -1 for never), `forgotten` (times it went from right to wrong between two presentations,
+    Toneva et al. 2019), `right_at_end` (at its last presentation).
+    """
+
+    curves: pd.DataFrame
+    items: pd.DataFrame
+    steps: int
+
+
+class _History:
+    """Counts, item by item, what was learned and forgotten, as the batches go by."""
+
+    def __init__(self, items: int, device: torch.device) -> None:
+        self.right = torch.zeros(items, dtype=torch.bool, device=device)
+        self.learned = torch.full((items,), -1, dtype=torch.int16, device=device)
+        self.forgotten = torch.zeros(items, dtype=torch.int16, device=device)
+
+    def see(self, index: Tensor, right: Tensor, epoch: int) -> None:
+        self.forgotten[index] += (self.right[index] & ~right).short()
+        first = right & (self.learned[index] < 0)
+        self.learned[index] = torch.where(first, epoch, self.learned[index]).short()
+        self.right[index] = right
+
+    def frame(self, names: tuple[str, ...]) -> pd.DataFrame:
+        return pd.DataFrame(
+            {
+                "item": names,
+                "learned": self.learned.cpu().numpy(),
+                "forgotten": self.forgotten.cpu().numpy(),
+                "right_at_end": self.right.cpu().numpy(),
+            }
+        )
+
+
+def train(
+    model: VLModel,
+    task: Task,
+    study: Study,
+    seed: int,
+    *,
+    ticket: Ticket | None = None,
+    first_step: int = 0,
+    schedule: str = "full",
+    after_step: Callable[[int, torch.optim.Optimizer], None] | None = None,
+    after_epoch: Callable[[int], Ticket | None] | None = None,
+) -> Training:
+    """Train in place from step `first_step` to the end, holding the ticket's zeros at zero.
+
+    seed: of the order of items and of dropout; equal for dense and for every level of a run, so
+        that they are paired.
+    schedule: "full" (warm up, then down to nothing) or "constant" (fine-tuning).
+    after_step: called with the number of steps done and the optimizer.
+    after_epoch: called with the number of epochs done; may return the ticket to go on with.
+    Raises TrainingError when the loss is no longer a finite number.
+    """
+    device = next(model.parameters()).device
+    inputs, labels = task.train.inputs.to(device), task.train.labels.to(device)
+    items, per_epoch = len(labels), steps_in(len(labels), study)
+    total = per_epoch * study.epochs
+    optimizer, guard = make_optimizer(model, study), Guard(model, ticket)
+    history, curves = _History(items, device), []
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(derive_seed(seed, "dropout", first_step))
+        for epoch in range(first_step // per_epoch, study.epochs):
+            model.train()
+            order = _order(items, seed, epoch).to(device)
+            loss_sum, right_sum = torch.zeros((), device=device), torch.zeros((), device=device)
+            seen = 0
+            for batch, index in enumerate(order.split(study.batch_size)):
+                step = epoch * per_epoch + batch
+                if step < first_step:
+                    continue
+                share = (
+                    FINE_TUNE_SHARE if schedule == "constant" else rate(step, total, study.warmup)
+                )
+                for group in optimizer.param_groups:
+                    group["lr"] = study.learning_rate * share
+                logits = model(inputs.take(index))
+                loss = loss_of(task, logits, labels[index])
+                optimizer.zero_grad(set_to_none=True)
+                loss.backward()  # type: ignore[no-untyped-call]
+                guard.mask_gradients()
+                nn.utils.clip_grad_norm_(model.parameters(), study.clip_norm)
+                optimizer.step()
+                guard.mask_weights()
+                right = (decide(task, logits.detach()) == labels[index]).all(dim=1)
+                history.see(index, right, epoch)
+                loss_sum += loss.detach() * len(index)
+                right_sum += right.sum()
+                seen += len(index)
+                if after_step is not None:
+                    after_step(step + 1, optimizer)
+            curves.append(
+                {
+                    "epoch": epoch,
+                    "train_loss": _finite(loss_sum / max(seen, 1), epoch),
+                    "train_accuracy": float(right_sum / max(seen, 1)),
+                    **_validation(model, task),
+                    "learning_rate": float(optimizer.param_groups[0]["lr"]),
+                }
+            )
+            if after_epoch is not None and (new := after_epoch(epoch + 1)) is not None:
+                guard = Guard(model, new)
+    return Training(pd.DataFrame(curves), history.frame(task.train.items), total - first_step)
+
+
+def _order(items: int, seed: int, epoch: int) -> Tensor:
+    order = np.random.default_rng(derive_seed(seed, "order", epoch)).permutation(items)
+    return torch.from_numpy(order)
+
+
+def _validation(model: VLModel, task: Task) -> dict[str, float]:
+    loss, accuracy = score(task, predict(model, task.validation), task.validation.labels)
+    return {"validation_loss": loss, "validation_accuracy": accuracy}
+
+
+def _finite(loss: Tensor, epoch: int) -> float:
+    value = float(loss)
+    if not np.isfinite(value):
+        raise TrainingError(
+            f"the loss is {value} after epoch {epoch}: lower the learning rate or the gradient norm"
+        )
+    return value

@@ -1,0 +1,149 @@
+"""The command `lth`: what `make` and a shell call."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from lthlib.errors import LthError
+from lthlib.records import RecordStore, open_store, project_root, shipped_store
+from lthlib.study import DEFAULT_PRESET, MODELS, PRESETS, plan
+from lthlib.workflow.local import missing, run
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; errors of this library become one line and exit status 1."""
+    options = _parser().parse_args(arguments)
+    command: Callable[[argparse.Namespace], int] = options.command
+    try:
+        return command(options)
+    except LthError as error:
+        print(f"lth: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("lth: stopped; what was finished is kept, run again to go on", file=sys.stderr)
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="lth", description="Lottery tickets in vision-language models: run, verify, report."
+    )
+    commands = parser.add_subparsers(required=True, metavar="command")
+
+    def add(
+        name: str, command: Callable[[argparse.Namespace], int], about: str
+    ) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, help=about, description=about)
+        sub.set_defaults(command=command)
+        return sub
+
+    def add_preset(sub: argparse.ArgumentParser) -> None:
+        # No choices here: plan() refuses unknown names and offers the nearest.
+        sub.add_argument("--preset", default=DEFAULT_PRESET, help=", ".join(PRESETS))
+        sub.add_argument("--store", help="folder or URL of records (default: records/local)")
+
+    for name, command, about in (
+        ("report", _report, "run what is missing of a preset, then build the book"),
+        ("run", _run, "run what is missing of a preset"),
+        ("plan", _plan, "list the runs of a preset and what is left to do"),
+    ):
+        sub = add(name, command, about)
+        add_preset(sub)
+        if command is not _plan:
+            sub.add_argument("--workers", type=int, help="processes at once (default: one a core)")
+    add_preset(add("book", _book, "build the book from the records that are there"))
+    verify = add("verify", _verify, "check every file of every run against its checksum")
+    verify.add_argument("store", nargs="?", help="folder or URL (default: local and shipped)")
+    ship = add("ship", _ship, "copy the finished runs of a preset into records/shipped")
+    add_preset(ship)
+    pretrain = add("pretrain", _pretrain, "make the shipped starts again, one notebook a model")
+    pretrain.add_argument("--model", action="append", choices=MODELS, help="only this one")
+    return parser
+
+
+def _run(options: argparse.Namespace) -> int:
+    run(plan(options.preset), open_store(options.store), workers=options.workers)
+    return 0
+
+
+def _report(options: argparse.Namespace) -> int:
+    _run(options)
+    return _book(options)
+
+
+def _book(options: argparse.Namespace) -> int:
+    """`jupyter-book build book`, strict, with this interpreter."""
+    plan(options.preset)  # an unknown preset is refused before anything is built
+    root = project_root()
+    environment = {**os.environ, "LTHLIB_PRESET": options.preset}
+    if options.store:
+        environment["LTHLIB_STORE"] = options.store
+    command = [sys.executable, "-m", "jupyter_book", "build", "-W", "--keep-going", "book"]
+    status = subprocess.run(command, cwd=root, env=environment, check=False).returncode
+    index = root / "book" / "_build" / "html" / "index.html"
+    if status or not index.is_file():
+        print("lth: the book was not built; the lines above say why", file=sys.stderr)
+        return status or 1
+    print(f"The report is at {index.as_uri()}")
+    return 0
+
+
+def _plan(options: argparse.Namespace) -> int:
+    store, studies = open_store(options.store), plan(options.preset)
+    left = {job.name for job in missing(studies, store)}
+    for study in studies:
+        todo = sum(name in left for name in study.run_ids())
+        levels = ", ".join(f"{100 * rung.sparsity:.4g}" for rung in study.rungs())
+        print(
+            f"{study.name}: {len(study.seeds)} runs ({todo} to do), each {study.trainings()} "
+            f"trainings of {study.epochs} epochs; sparsity {levels} %"
+        )
+    return 0
+
+
+def _verify(options: argparse.Namespace) -> int:
+    stores = [RecordStore(options.store)] if options.store else [open_store(), shipped_store()]
+    damaged = 0
+    for store in stores:
+        for name in store.runs():
+            try:
+                store.verify(name)
+            except LthError as error:
+                damaged += 1
+                print(f"lth: {error}", file=sys.stderr)
+        print(f"{store.files.url}: {len(store.runs())} finished runs checked")
+    return 1 if damaged else 0
+
+
+def _ship(options: argparse.Namespace) -> int:
+    """Copy verified runs, and the items they tested, as they are."""
+    source, target = open_store(options.store), shipped_store()
+    names = [name for study in plan(options.preset) for name in study.run_ids()]
+    for name in names:
+        source.copy(name, target)
+    print(f"{len(names)} runs copied to {target.files.url}")
+    return 0
+
+
+def _pretrain(options: argparse.Namespace) -> int:
+    root = project_root()
+    (root / "runs").mkdir(exist_ok=True)
+    for model in options.model or MODELS:
+        notebook = Path("notebooks") / "pretrain.ipynb"
+        output = Path("runs") / f"pretrain-{model}.ipynb"
+        command = ["papermill", str(notebook), str(output), "-p", "model", model]
+        done = subprocess.run(
+            [sys.executable, "-m", *command], cwd=root, stdin=subprocess.DEVNULL, check=False
+        )
+        if done.returncode:
+            return done.returncode
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,178 @@
+"""Runs of studies on the cores of one machine, one single-threaded process each.
+
+Two processes of one thread train tiny models faster than one process of two threads, and a run
+gives the same numbers however many others go on beside it.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+
+from lthlib.errors import StudyError, TrainingError
+from lthlib.records import RecordStore
+from lthlib.study import Study
+
+Say = Callable[[str], None]
+POLL_SECONDS = 1.0
+SAY_SECONDS = 10.0
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run that is still to be done."""
+
+    study: Study
+    seed: int
+
+    @property
+    def name(self) -> str:
+        return self.study.run_id(self.seed)
+
+    def trainings(self, levels: int | None = None) -> int:
+        """Training runs in the whole job, or in its first levels."""
+        rungs = self.study.rungs()[:levels]
+        return sum(1 + len(self.study.branches_at(rung.level)) for rung in rungs)
+
+
+def missing(studies: Sequence[Study], store: RecordStore) -> list[Job]:
+    """Runs that the store does not hold finished; largest jobs keep their order."""
+    return [
+        Job(study, seed)
+        for study in studies
+        for seed in study.seeds
+        if not store.has(study.run_id(seed))
+    ]
+
+
+def run(
+    studies: Sequence[Study],
+    store: RecordStore,
+    *,
+    workers: int | None = None,
+    say: Say | None = None,
+) -> list[str]:
+    """Run what is missing of these studies; returns the names of all their runs.
+
+    workers: processes at once; None takes one for each core (one, where there is a GPU).
+    Shows which training of how many is done, and the time left. What is finished stays finished
+    whatever happens to the rest; the first error is raised once the others have been stopped.
+    """
+    say = say or _print
+    names = [name for study in studies for name in study.run_ids()]
+    jobs = missing(studies, store)
+    if not jobs:
+        say(f"all {len(names)} runs are in {store.files.url}: nothing to train")
+        return names
+    if workers is not None and workers < 1:
+        raise StudyError(f"workers: {workers} is no number of processes; give 1 or more")
+    count = min(len(jobs), workers or _default_workers())
+    say(
+        f"{len(jobs)} of {len(names)} runs to do in {count} processes; "
+        f"records go to {store.files.url}"
+    )
+    _run_jobs(jobs, store, count, say)
+    return names
+
+
+def _default_workers() -> int:
+    import torch
+
+    if torch.cuda.is_available():
+        return 1
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
+def _work(job: Job, url: str) -> str:
+    # Imported here: the parent never needs torch, and a spawned child starts from nothing.
+    import torch
+
+    from lthlib.lab.lottery import run as run_in_lab
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    return run_in_lab(job.study, job.seed, RecordStore(url), device=device)
+
+
+def _run_jobs(jobs: list[Job], store: RecordStore, workers: int, say: Say) -> None:
+    context = multiprocessing.get_context("spawn")
+    progress = Progress(jobs, store, say)
+    with ProcessPoolExecutor(workers, mp_context=context) as pool:
+        futures = {pool.submit(_work, job, store.files.url): job for job in jobs}
+        try:
+            _watch(futures, progress)
+        except BaseException:
+            for future in futures:
+                future.cancel()
+            for process in (pool._processes or {}).values():
+                process.terminate()
+            raise
+
+
+def _watch(futures: dict[Future[str], Job], progress: Progress) -> None:
+    left = set(futures)
+    while left:
+        done, left = wait(left, timeout=POLL_SECONDS)
+        for future in done:
+            try:
+                future.result()
+            except BrokenProcessPool:
+                raise TrainingError(
+                    "a training process died (killed, or out of memory?); what was finished is "
+                    "kept: run again, with fewer workers if memory was short"
+                ) from None
+        progress.tell(last=not left)
+
+
+class Progress:
+    """Says how many trainings are done and how long the rest will take."""
+
+    def __init__(self, jobs: Sequence[Job], store: RecordStore, say: Say) -> None:
+        self.jobs, self.store, self.say = list(jobs), store, say
+        self.total = sum(job.trainings() for job in jobs)
+        self.began, self.at_start = time.monotonic(), self.done()
+        self.last_said, self.last_done = self.began, self.at_start
+
+    def done(self) -> int:
+        return sum(
+            job.trainings() if self.store.has(job.name) else job.trainings(self._levels(job))
+            for job in self.jobs
+        )
+
+    def _levels(self, job: Job) -> int:
+        return self.store.levels_done(job.name)
+
+    def tell(self, last: bool = False) -> None:
+        elapsed = time.monotonic() - self.last_said
+        if not last and elapsed < SAY_SECONDS:
+            return
+        done = self.done()
+        if done == self.last_done and not last:
+            return
+        self.last_said, self.last_done = time.monotonic(), done
+        runs = sum(self.store.has(job.name) for job in self.jobs)
+        self.say(
+            f"training {done} of {self.total}, run {runs} of {len(self.jobs)} done"
+            + self._left(done)
+        )
+
+    def _left(self, done: int) -> str:
+        """Time left at the speed so far; nothing until there is a speed."""
+        spent, computed = time.monotonic() - self.began, done - self.at_start
+        if computed == 0 or done == self.total:
+            return f", {_minutes(spent)} spent"
+        return f", about {_minutes(spent / computed * (self.total - done))} left"
+
+
+def _minutes(seconds: float) -> str:
+    return f"{int(seconds // 60)} min {int(seconds % 60):02d} s"
+
+
+def _print(line: str) -> None:
+    print(line, flush=True, file=sys.stdout)
