@@ -24,6 +24,7 @@ import hashlib
 import io
 import json
 import os
+import shutil
 import socket
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -109,8 +110,12 @@ class Files:
             ) from None
 
     def remove(self, name: str) -> None:
-        if self.exists(name):
-            self.fs.rm(self.path(name), recursive=True)
+        """Remove a folder and all in it. (`fs.rm` would read brackets in a path as a pattern.)"""
+        if self.local:
+            shutil.rmtree(self.path(name), ignore_errors=True)
+            return
+        for path in self.fs.find(self.path(name)):
+            self.fs.rm_file(path)
 
 
 def _reason(error: OSError) -> str:
@@ -355,13 +360,13 @@ def _claim(files: Files, run: str, wait: float) -> Iterator[None]:
             file.write(to_json(owner))
     except FileExistsError:
         raise RecordError(
-            f"run {run} is claimed by {files.read(f'locks/{run}.json').decode().split()}: "
+            f"run {run} is claimed by {json.loads(files.read(f'locks/{run}.json'))}: "
             f"if that process is gone, delete {path_}"
         ) from None
     try:
         yield
     finally:
-        files.fs.rm(path_)
+        files.fs.rm_file(path_)
 
 
 def open_store(url: str | os.PathLike[str] | None = None) -> RecordStore:

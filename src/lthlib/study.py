@@ -292,6 +292,8 @@ def _one_line(error: ValidationError) -> str:
     if first["type"] == "value_error":
         text = str(first["ctx"]["error"])
         return f"{name}: {text}" if name else text
+    if first["type"] == "tuple_type":
+        return f"{name}: {value!r} is no list; write [{value!r}], and with papermill -y '{name}: [...]'"
     where = ".".join(str(part) for part in first["loc"])
     hint = ""
     if isinstance(value, str) and first["type"] in {"float_type", "int_type", "bool_type"}:
