@@ -30,7 +30,7 @@ from torch import Tensor
 
 from lthlib.errors import StudyError
 from lthlib.lab import models
-from lthlib.lab.provenance import describe_environment, now
+from lthlib.lab.provenance import describe_environment, now, task_key
 from lthlib.lab.regions import show_regions
 from lthlib.lab.scores import score as pruning_score
 from lthlib.lab.tasks import Task
@@ -83,7 +83,7 @@ def run(
         lab = Lab(study, seed, device)
         with store.writer(name, lab.identity()) as writer:
             if not writer.finished:
-                store.write_items(lab.items_key, lab.task.test.facts)
+                store.write_items(lab.items_key, item_table(lab.task))
                 for rung in study.rungs():
                     if rung.level not in writer.levels():
                         progress(f"{name} level {rung.level}")
@@ -116,12 +116,12 @@ class Lab:
             validation_items=study.validation_items,
             test_items=study.test_items,
         )
-        self.items_key = loaded.key
+        self.items_key = task_key(loaded)
         self.task = show_regions(loaded, study.regions)
         self.model = self._fresh(derive_seed(seed, "model"))
         self.start_sha256 = "random"
         if study.start == "pretrained":
-            self.start_sha256 = models.load_start(self.model)
+            self.start_sha256 = str(models.load_start(self.model)["sha256"])
         self.model.to(device)
         sample = self.task.train.inputs.take(torch.arange(min(8, len(self.task.train.items)))).to(
             device
@@ -306,7 +306,7 @@ class Lab:
 
     def _fit(self, level: Level, branch: str, ticket: Ticket, **options: Any) -> Training:
         training = train(self.model, self.task, self.study, self.seed, ticket=ticket, **options)
-        about = {"run": self.name, "level": level.rung.level, "branch": branch}
+        about: dict[str, Any] = {"run": self.name, "level": level.rung.level, "branch": branch}
         level.curves.append(training.curves.assign(**about))
         level.items.append(training.items.assign(**about))
         return training
@@ -323,7 +323,9 @@ class Lab:
     ) -> None:
         """Write down counts, losses and every prediction of the model as it stands."""
         logits = predict(self.model, self.task.test)
-        key = {"run": self.name, "level": level.rung.level, "branch": branch, "stage": stage}
+        key: dict[str, Any] = {
+            "run": self.name, "level": level.rung.level, "branch": branch, "stage": stage,
+        }  # fmt: skip
         level.predictions.append(prediction_frame(self.task, logits).assign(**key))
         validation = score(
             self.task, predict(self.model, self.task.validation), self.task.validation.labels
@@ -409,6 +411,13 @@ class Lab:
 
 def _prefix(level: int, branch: str) -> str:
     return f"level-{level:03d}/{branch}"
+
+
+def item_table(task: Task) -> pd.DataFrame:
+    """Text and facts of each test item; what only a drawing needs (arrays) stays out."""
+    facts = task.test.facts
+    plain = [c for c in facts if pd.api.types.is_scalar(facts[c].iloc[0])]
+    return facts[plain]
 
 
 def prediction_frame(task: Task, logits: Tensor) -> pd.DataFrame:

@@ -1,8 +1,10 @@
-"""Where a record was made: versions, hardware, and the state of the source tree."""
+"""Where a record comes from: data, versions, hardware, and the state of the source tree."""
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
+import hashlib
 import os
 import platform
 import subprocess
@@ -12,12 +14,29 @@ from typing import Any
 
 import torch
 
+from lthlib.lab.tasks import Split, Task
+
 PACKAGES = ("lthlib", "torch", "transformers", "numpy", "pandas", "pyarrow", "safetensors")
 
 
 def now() -> str:
     """This moment in UTC, to the second."""
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+
+
+def task_key(task: Task) -> str:
+    """The task's name and twelve digits of the SHA-256 of all that a model is shown of it."""
+    digest = hashlib.sha256()
+    for split in (task.train, task.validation, task.test):
+        digest.update("\n".join(split.items).encode())
+        for tensor in _tensors(split):
+            digest.update(tensor.contiguous().numpy().tobytes())
+    return f"{task.name}-{digest.hexdigest()[:12]}"
+
+
+def _tensors(split: Split) -> list[torch.Tensor]:
+    fields = dataclasses.fields(split.inputs)
+    return [split.labels, *(getattr(split.inputs, field.name) for field in fields)]
 
 
 def describe_environment(device: torch.device) -> dict[str, Any]:

@@ -136,7 +136,7 @@ def predict(model: VLModel, split: Split, batch_size: int = 512) -> Tensor:
     device = next(model.parameters()).device
     parts = [
         model(split.inputs.take(index).to(device)).float().cpu()
-        for index in torch.arange(len(split.items)).split(batch_size)
+        for index in torch.split(torch.arange(len(split)), batch_size)
     ]
     return torch.cat(parts)
 
@@ -187,6 +187,10 @@ class _History:
         )
 
 
+AfterStep = Callable[[int, torch.optim.Optimizer], None]
+AfterEpoch = Callable[[int], Ticket | None]
+
+
 def train(
     model: VLModel,
     task: Task,
@@ -196,8 +200,8 @@ def train(
     ticket: Ticket | None = None,
     first_step: int = 0,
     schedule: str = "full",
-    after_step: Callable[[int, torch.optim.Optimizer], None] | None = None,
-    after_epoch: Callable[[int], Ticket | None] | None = None,
+    after_step: AfterStep | None = None,
+    after_epoch: AfterEpoch | None = None,
 ) -> Training:
     """Train in place from step `first_step` to the end, holding the ticket's zeros at zero.
 
@@ -208,55 +212,78 @@ def train(
     after_epoch: called with the number of epochs done; may return the ticket to go on with.
     Raises TrainingError when the loss is no longer a finite number.
     """
-    device = next(model.parameters()).device
-    inputs, labels = task.train.inputs.to(device), task.train.labels.to(device)
-    items, per_epoch = len(labels), steps_in(len(labels), study)
-    total = per_epoch * study.epochs
-    optimizer, guard = make_optimizer(model, study), Guard(model, ticket)
-    history, curves = _History(items, device), []
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+    loop = _Loop(model, task, study, ticket, schedule)
+    curves = []
+    with torch.random.fork_rng(devices=[loop.device] if loop.device.type == "cuda" else []):
         torch.manual_seed(derive_seed(seed, "dropout", first_step))
-        for epoch in range(first_step // per_epoch, study.epochs):
-            model.train()
-            order = _order(items, seed, epoch).to(device)
-            loss_sum, right_sum = torch.zeros((), device=device), torch.zeros((), device=device)
-            seen = 0
-            for batch, index in enumerate(order.split(study.batch_size)):
-                step = epoch * per_epoch + batch
-                if step < first_step:
-                    continue
-                share = (
-                    FINE_TUNE_SHARE if schedule == "constant" else rate(step, total, study.warmup)
-                )
-                for group in optimizer.param_groups:
-                    group["lr"] = study.learning_rate * share
-                logits = model(inputs.take(index))
-                loss = loss_of(task, logits, labels[index])
-                optimizer.zero_grad(set_to_none=True)
-                loss.backward()  # type: ignore[no-untyped-call]
-                guard.mask_gradients()
-                nn.utils.clip_grad_norm_(model.parameters(), study.clip_norm)
-                optimizer.step()
-                guard.mask_weights()
-                right = (decide(task, logits.detach()) == labels[index]).all(dim=1)
-                history.see(index, right, epoch)
-                loss_sum += loss.detach() * len(index)
-                right_sum += right.sum()
-                seen += len(index)
-                if after_step is not None:
-                    after_step(step + 1, optimizer)
-            curves.append(
-                {
-                    "epoch": epoch,
-                    "train_loss": _finite(loss_sum / max(seen, 1), epoch),
-                    "train_accuracy": float(right_sum / max(seen, 1)),
-                    **_validation(model, task),
-                    "learning_rate": float(optimizer.param_groups[0]["lr"]),
-                }
-            )
+        for epoch in range(first_step // loop.per_epoch, study.epochs):
+            curves.append(loop.epoch(epoch, seed, first_step, after_step))
             if after_epoch is not None and (new := after_epoch(epoch + 1)) is not None:
-                guard = Guard(model, new)
-    return Training(pd.DataFrame(curves), history.frame(task.train.items), total - first_step)
+                loop.guard = Guard(model, new)
+    items = loop.history.frame(task.train.items)
+    return Training(pd.DataFrame(curves), items, loop.total - first_step)
+
+
+class _Loop:
+    """One training under way: the model, its data on the device, its optimizer and its guard."""
+
+    def __init__(
+        self, model: VLModel, task: Task, study: Study, ticket: Ticket | None, schedule: str
+    ) -> None:
+        self.model, self.task, self.study, self.schedule = model, task, study, schedule
+        self.device = next(model.parameters()).device
+        self.inputs = task.train.inputs.to(self.device)
+        self.labels = task.train.labels.to(self.device)
+        self.per_epoch = steps_in(len(self.labels), study)
+        self.total = self.per_epoch * study.epochs
+        self.optimizer, self.guard = make_optimizer(model, study), Guard(model, ticket)
+        self.history = _History(len(self.labels), self.device)
+
+    def epoch(
+        self, epoch: int, seed: int, first_step: int, after_step: AfterStep | None
+    ) -> dict[str, float]:
+        """One pass, less the steps before `first_step`; returns a row of the curves."""
+        self.model.train()
+        order = _order(len(self.labels), seed, epoch).to(self.device)
+        # Sums stay on the device: reading them at every step would make a GPU wait.
+        loss_sum, right_sum = (torch.zeros((), device=self.device) for _ in range(2))
+        seen, first = 0, epoch * self.per_epoch
+        for step, index in enumerate(torch.split(order, self.study.batch_size), start=first):
+            if step < first_step:
+                continue
+            loss, right = self.step(step, index)
+            self.history.see(index, right, epoch)
+            loss_sum += loss * len(index)
+            right_sum += right.sum()
+            seen += len(index)
+            if after_step is not None:
+                after_step(step + 1, self.optimizer)
+        return {
+            "epoch": epoch,
+            "train_loss": _finite(loss_sum / seen, epoch),
+            "train_accuracy": float(right_sum / seen),
+            **_validation(self.model, self.task),
+            "learning_rate": float(self.optimizer.param_groups[0]["lr"]),
+        }
+
+    def step(self, step: int, index: Tensor) -> tuple[Tensor, Tensor]:
+        """One optimizer step on the items `index`: mean loss, and which items were right."""
+        self._set_rate(step)
+        logits, labels = self.model(self.inputs.take(index)), self.labels[index]
+        loss = loss_of(self.task, logits, labels)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.guard.mask_gradients()
+        nn.utils.clip_grad_norm_(self.model.parameters(), self.study.clip_norm)
+        self.optimizer.step()
+        self.guard.mask_weights()
+        return loss.detach(), (decide(self.task, logits.detach()) == labels).all(dim=1)
+
+    def _set_rate(self, step: int) -> None:
+        constant = self.schedule == "constant"
+        share = FINE_TUNE_SHARE if constant else rate(step, self.total, self.study.warmup)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.study.learning_rate * share
 
 
 def _order(items: int, seed: int, epoch: int) -> Tensor:

@@ -1,0 +1,41 @@
+"""One small vocabulary of whole words, shared by both tasks, so that one start serves both."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from functools import cache
+from importlib.resources import files
+
+import numpy as np
+from numpy.typing import NDArray
+
+PAD, CLS, SEP, MASK, UNK = range(5)  # rows of vocabulary.txt
+
+
+@cache
+def vocabulary() -> tuple[str, ...]:
+    """The words, by id; the first five are [PAD] [CLS] [SEP] [MASK] [UNK]."""
+    return tuple(files(__package__).joinpath("vocabulary.txt").read_text("utf-8").split())
+
+
+@cache
+def _ids() -> dict[str, int]:
+    return {word: i for i, word in enumerate(vocabulary())}
+
+
+def words(text: str) -> list[str]:
+    """Lower-case words and punctuation marks: `No large seven.` is `no`, `large`, `seven`, `.`"""
+    return re.findall(r"\w+|[^\w\s]", text.lower())
+
+
+def encode(texts: Sequence[str], width: int) -> NDArray[np.int64]:
+    """Word ids [N, width]: [CLS], the words, [SEP], then zeros.
+
+    Unknown words become [UNK]; a text that is too long is cut, and still ends in [SEP].
+    """
+    ids = np.full((len(texts), width), PAD, dtype=np.int64)
+    for row, text in zip(ids, texts, strict=True):
+        kept = [_ids().get(word, UNK) for word in words(text)[: width - 2]]
+        row[: len(kept) + 2] = [CLS, *kept, SEP]
+    return ids

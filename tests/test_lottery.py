@@ -1,0 +1,314 @@
+"""Protocols, on all three models: exact, nested, truly rewound, resumable bit for bit."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import torch
+from safetensors.torch import load as tensors_from_bytes
+
+from lthlib.errors import RecordError, StudyError
+from lthlib.lab import lottery
+from lthlib.lab.tickets import Ticket
+from lthlib.records import RecordStore, open_store
+from lthlib.study import MODELS, Study
+
+SMALL: dict[str, Any] = {
+    "epochs": 1, "batch_size": 16, "train_items": 48, "validation_items": 16, "test_items": 32,
+}  # fmt: skip
+
+
+class Witness:
+    """Notes the model's weights at every evaluation of the test split, and what came before."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.seen: list[tuple[tuple[int, str, str], dict[str, torch.Tensor], Ticket]] = []
+        self.events: list[str] = []
+        real_evaluate, real_train = lottery.Lab._evaluate, lottery.train
+        real_prune, real_rewind = lottery.prune, lottery.Lab.rewind
+
+        def evaluate(
+            lab: Any, level: Any, branch: str, stage: str, ticket: Ticket, *rest: Any
+        ) -> None:
+            self.seen.append(((level.rung.level, branch, stage), lab.state(), ticket))
+            self.events.append(f"evaluate {stage}")
+            real_evaluate(lab, level, branch, stage, ticket, *rest)
+
+        def note(word: str, real: Any) -> Any:
+            def noted(*args: Any, **kwargs: Any) -> Any:
+                result = real(*args, **kwargs)
+                self.events.append(word)
+                return result
+
+            return noted
+
+        monkeypatch.setattr(lottery.Lab, "_evaluate", evaluate)
+        monkeypatch.setattr(lottery, "train", note("train", real_train))
+        monkeypatch.setattr(lottery, "prune", note("prune", real_prune))
+        monkeypatch.setattr(lottery.Lab, "rewind", note("rewind", real_rewind))
+
+    def state(self, level: int, branch: str, stage: str) -> dict[str, torch.Tensor]:
+        return next(s for key, s, _ in self.seen if key == (level, branch, stage))
+
+    def ticket(self, level: int, branch: str, stage: str) -> Ticket:
+        return next(t for key, _, t in self.seen if key == (level, branch, stage))
+
+
+def run(tmp_path: Path, **choices: Any) -> tuple[RecordStore, Study]:
+    study = Study.build({**SMALL, "start": "random", **choices})
+    store = open_store(tmp_path)
+    for seed in study.seeds:
+        lottery.run(study, seed, store)
+    return store, study
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("rewind_step", [0, 2])
+def test_lottery(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: str, rewind_step: int
+) -> None:
+    witness = Witness(monkeypatch)
+    theta_ks: list[bytes] = []
+    real = lottery.RunWriter.read_level
+
+    def read_level(writer: Any, level: int, name: str) -> bytes:
+        data = real(writer, level, name)
+        if name == "theta_k.safetensors":
+            theta_ks.append(data)
+        return data
+
+    monkeypatch.setattr(lottery.RunWriter, "read_level", read_level)
+    store, study = run(tmp_path, model=model, levels=3, rewind_step=rewind_step)
+    assert len(set(theta_ks)) == 1, "the stored theta_k must never change"
+    theta_k = tensors_from_bytes(theta_ks[0])
+    trained_dense = witness.state(0, "main", "trained")
+    assert any(not torch.equal(theta_k[n], trained_dense[n]) for n in theta_k)
+
+    levels = store.table("levels")
+    previous = None
+    for rung in study.rungs()[1:]:
+        ticket = witness.ticket(rung.level, "main", "rewound")
+        assert ticket.zeros == rung.zeros(ticket.prunable)
+        state = witness.state(rung.level, "main", "rewound")
+        for name, weight in state.items():
+            if name in ticket.masks:
+                mask = ticket.masks[name]
+                assert torch.equal(weight[mask], theta_k[name][mask]), "survivors are theta_k"
+                assert not weight[~mask].any()
+            else:
+                assert torch.equal(weight, theta_k[name]), "unprunable weights are rewound too"
+        if previous is not None:
+            assert ticket.is_within(previous)
+        previous = ticket
+        trained = witness.state(rung.level, "main", "trained")
+        counted = sum(int((trained[n] == 0).sum()) for n in ticket.masks)
+        row = levels[(levels.level == rung.level) & (levels.stage == "trained")].iloc[0]
+        assert counted == row.zeros == ticket.zeros
+        assert row.sparsity == row.zeros / row.prunable
+        assert row.sparsity_all == row.zeros / row.weights
+        assert row.weights == sum(w.numel() for w in theta_k.values() if w.is_floating_point())
+    assert witness.events == [
+        "train", "evaluate trained",
+        *["prune", "rewind", "evaluate pruned", "rewind", "evaluate rewound", "train",
+          "evaluate trained"] * 3,
+    ]  # fmt: skip
+    assert levels[levels.stage == "trained"]["last_event"].eq("train").all()
+    assert levels[levels.stage == "pruned"]["last_event"].eq("prune").all()
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_as_published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: str) -> None:
+    witness = Witness(monkeypatch)
+    store, _ = run(tmp_path, model=model, protocol="as_published", ladder=[0.1, 0.5], epochs=3)
+    levels = store.table("levels").set_index(["level", "stage"])
+    for level, true in ((1, 0.271), (2, 0.875)):
+        row = levels.loc[(level, "pruned")]
+        assert row.sparsity == pytest.approx(true, abs=1e-4)
+        assert row.last_event == "prune", "the published pipeline never trains after pruning"
+        state = witness.state(level, "main", "pruned")
+        ticket = witness.ticket(level, "main", "pruned")
+        assert sum(int((state[n] == 0).sum()) for n in ticket.masks) >= row.zeros
+        assert any(n.endswith("bias") for n in ticket.masks), "it prunes biases and layer norms too"
+        assert row.prunable + store.study(store.runs()[0])["weights"]["never_used"] == row.weights
+    assert "trained" not in levels.loc[1].index
+    assert witness.events[:2] == ["train", "evaluate trained"]
+    assert witness.events[2:] == ["rewind", *["prune"] * 3, "train", "evaluate pruned"] * 2
+
+
+def test_one_shot_prunes_every_level_from_dense(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    witness = Witness(monkeypatch)
+    run(tmp_path, search="one-shot", ladder=[0.3, 0.6])
+    dense = witness.state(0, "main", "trained")
+    for level in (1, 2):
+        state, ticket = (
+            witness.state(level, "main", "pruned"),
+            witness.ticket(level, "main", "pruned"),
+        )
+        kept = torch.cat([dense[n][m].abs() for n, m in ticket.masks.items()])
+        gone = torch.cat([dense[n][~m].abs() for n, m in ticket.masks.items()])
+        assert gone.max() <= kept.min()
+        assert all(torch.equal(state[n][m], dense[n][m]) for n, m in ticket.masks.items())
+
+
+@pytest.mark.parametrize("rewind", ["learning-rate", "none"])
+def test_without_rewinding_weights_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rewind: str
+) -> None:
+    witness = Witness(monkeypatch)
+    store, study = run(tmp_path, rewind=rewind, levels=1)
+    assert "rewound" not in set(store.table("levels").stage)
+    dense, pruned = witness.state(0, "main", "trained"), witness.state(1, "main", "pruned")
+    ticket = witness.ticket(1, "main", "pruned")
+    assert all(torch.equal(pruned[n][m], dense[n][m]) for n, m in ticket.masks.items())
+    rates = store.table("curves").query("level == 1")["learning_rate"]
+    expected = study.learning_rate * (0.1 if rewind == "none" else 1 / 3)
+    assert rates.tolist() == pytest.approx([expected])
+
+
+def test_branches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    witness = Witness(monkeypatch)
+    branches = ["random-mask", "shuffled-mask", "reinitialised", "high-magnitude"]
+    store, _ = run(tmp_path, levels=2, branches=branches, branch_levels=[2])
+    table = store.table("levels")
+    assert set(table[table.level == 1].branch) == {"main"}
+    assert set(table[table.level == 2].branch) == {"main", *branches}
+    assert len(set(table[table.level == 2].zeros)) == 1
+    main = witness.ticket(2, "main", "rewound")
+    theta_k = witness.state(2, "main", "rewound")
+    tickets = {b: witness.ticket(2, b, "trained") for b in branches}
+    shuffled = tickets["shuffled-mask"]
+    assert all(int(m.sum()) == int(main.masks[n].sum()) for n, m in shuffled.masks.items())
+    assert any(not torch.equal(m, main.masks[n]) for n, m in shuffled.masks.items())
+    assert any(
+        int(m.sum()) != int(main.masks[n].sum()) for n, m in tickets["random-mask"].masks.items()
+    )
+    again = witness.state(2, "reinitialised", "rewound")
+    for name, mask in main.masks.items():
+        assert torch.equal(tickets["reinitialised"].masks[name], mask)
+        assert not torch.equal(again[name][mask], theta_k[name][mask])
+    for name in set(theta_k) - set(main.masks):
+        assert torch.equal(again[name], theta_k[name]), "only prunable weights are drawn anew"
+    dense = witness.state(0, "main", "trained")
+    high = tickets["high-magnitude"]
+    kept = torch.cat([dense[n][m].abs() for n, m in high.masks.items()])
+    gone = torch.cat([dense[n][~m].abs() for n, m in high.masks.items()])
+    assert kept.max() <= gone.min()
+    saved = store.blob(store.runs()[0], "tickets.safetensors")
+    for branch, ticket in tickets.items():
+        read = Ticket.from_bytes(saved, prefix=f"level-002/{branch}")
+        assert all(torch.equal(read.masks[n], m) for n, m in ticket.masks.items())
+
+
+@pytest.mark.parametrize("scope", ["layer", "modality"])
+def test_scopes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scope: str) -> None:
+    witness = Witness(monkeypatch)
+    store, _ = run(tmp_path, model="lxmert", scope=scope, ladder=[0.5])
+    ticket = witness.ticket(1, "main", "pruned")
+    assert ticket.zeros == round(0.5 * ticket.prunable)
+    row = store.table("levels").query("level == 1").iloc[0]
+    for group in ("language", "vision", "fusion"):
+        share = row[f"zeros_{group}"] / row[f"prunable_{group}"]
+        assert share == pytest.approx(0.5, abs=0.01)
+
+
+def test_a_collapsed_modality_is_reported(tmp_path: Path) -> None:
+    store, _ = run(tmp_path, model="lxmert", ladder=[0.999])
+    assert store.table("levels").query("level == 1")["collapsed"].str.len().gt(0).all()
+
+
+def test_the_records_hold_every_prediction(tmp_path: Path) -> None:
+    store, study = run(tmp_path, task="digit-reports", levels=1)
+    about = store.study(study.run_id(0))
+    predictions = store.table("predictions")
+    per_stage = 32 * len(about["task"]["decisions"])
+    counts = predictions.groupby(["level", "branch", "stage"]).size()
+    assert counts.to_dict() == {
+        (0, "main", "trained"): per_stage,
+        **{(1, "main", stage): per_stage for stage in ("pruned", "rewound", "trained")},
+    }
+    logits = torch.tensor([row[0] for row in predictions.logits])
+    assert torch.equal((logits > 0).long(), torch.tensor(predictions.prediction.tolist()))
+    assert set(store.items(about["items"])["item"]) == set(predictions["item"])
+    assert about["study"]["levels"] == 1
+    assert about["versions"]["torch"] == torch.__version__.split("+")[0]
+    training = store.table("training")
+    assert len(training) == 2 * 48
+
+
+def test_a_rewind_beyond_the_training_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(StudyError, match="rewind_step: 3 lies beyond the training's 3 steps"):
+        run(tmp_path, rewind_step=3)
+
+
+def test_a_finished_run_trains_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run(tmp_path, levels=1)
+    monkeypatch.setattr(lottery, "train", None)
+    run(tmp_path, levels=1)
+
+
+def test_other_data_or_weights_under_way_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = Study.build({**SMALL, "start": "random", "levels": 1})
+    monkeypatch.setattr(lottery.Lab, "finish", lambda *_: None)
+    lottery.run(study, 0, open_store(tmp_path))
+    monkeypatch.setattr(lottery, "LAB_FORMAT", 99)
+    with pytest.raises(RecordError, match="begun with another lab"):
+        lottery.run(study, 0, open_store(tmp_path))
+
+
+KILLED = """
+import os, signal, sys
+from lthlib import records
+from lthlib.lab import lottery
+from lthlib.study import Study
+count, limit = 0, int(sys.argv[2])
+real = records._write_local
+def write(path, data):
+    global count
+    count += 1
+    if count == limit:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.with_name("." + path.name).write_bytes(data[: len(data) // 2])
+        os.kill(os.getpid(), signal.SIGKILL)
+    real(path, data)
+records._write_local = write
+real_train, trainings = lottery.train, [0]
+def train(*args, **kwargs):
+    trainings[0] += 1
+    if limit == -trainings[0]:
+        kwargs["after_step"] = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+    return real_train(*args, **kwargs)
+lottery.train = train
+study = Study.build(eval(sys.argv[3]))
+lottery.run(study, 0, records.open_store(sys.argv[1]))
+"""
+
+
+@pytest.mark.slow
+def test_kill_and_resume_gives_equal_bytes(tmp_path: Path) -> None:
+    """kill -9 in a training step and in writes; what is resumed equals the uninterrupted run."""
+    choices = {
+        **SMALL, "start": "random", "levels": 2, "branches": ["random-mask", "reinitialised"],
+    }  # fmt: skip
+    whole, study = run(tmp_path / "whole", **choices)
+    name = study.run_id(0)
+    for limit in (-1, -3, 7, 13, 24):
+        place = tmp_path / f"killed{limit}"
+        command = [sys.executable, "-c", KILLED, str(place), str(limit), repr(choices)]
+        done = subprocess.run(command, check=False, capture_output=True, text=True)
+        assert done.returncode == -9, done.stderr
+        assert not open_store(place).has(name)
+        resumed, _ = run(place, **choices)
+        for file in ("predictions", "training", "curves"):
+            assert resumed.blob(name, f"{file}.parquet") == whole.blob(name, f"{file}.parquet")
+        assert resumed.blob(name, "tickets.safetensors") == whole.blob(name, "tickets.safetensors")
+        timeless = [s.table("levels").drop(columns="seconds") for s in (resumed, whole)]
+        pd.testing.assert_frame_equal(*timeless)
