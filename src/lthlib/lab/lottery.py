@@ -122,6 +122,8 @@ class Lab:
         self.start_sha256 = "random"
         if study.start == "pretrained":
             self.start_sha256 = str(models.load_start(self.model)["sha256"])
+        if self.task.kind == "multi":
+            models.set_prior(self.model, self.task.train.labels)
         self.model.to(device)
         sample = self.task.train.inputs.take(torch.arange(min(8, len(self.task.train.items)))).to(
             device

@@ -10,8 +10,10 @@ the drawing of a scene:
   (Devlin et al. 2019, section 3.1; as in all three models' papers);
 - *region class*: from the state of each region, the digit in it, or that there is none.
 
-It sees no label and no item of a task, and no image of their validation and test parts. The heads
-for the four lessons are thrown away; what is left is a start (`lthlib.lab.models.load_start`).
+It sees no label and no item of a task, and no image of their validation and test parts. To restore
+a hidden relation is close to what `digits` asks, which is why fine-tuning needs few epochs.
+
+The heads for the lessons are thrown away; what is left is a start (`lthlib.lab.models.load_start`).
 """
 
 from __future__ import annotations
@@ -29,6 +31,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lthlib.errors import StudyError
 from lthlib.lab import provenance
 from lthlib.lab.models import VLModel, build
 from lthlib.lab.models.starts import body
@@ -48,7 +51,10 @@ IGNORED = -100  # target that cross entropy passes over
 
 @dataclass(frozen=True)
 class Recipe:
-    """How to pre-train. Counts are of scenes; every epoch reads each scene a new caption."""
+    """How to pre-train. Counts are of scenes; every epoch reads each scene a new caption.
+
+    Raises StudyError for a count that is no whole number from 1.
+    """
 
     scenes: int = 48_000
     epochs: int = 14
@@ -61,6 +67,12 @@ class Recipe:
     box_weight: float = 10.0  # of the two lessons on boxes, whose errors are small numbers
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        for name in ("scenes", "epochs", "batch_size"):
+            count = getattr(self, name)
+            if not isinstance(count, int) or count < 1:
+                raise StudyError(f"{name}: {count!r} will not do: a whole number from 1 is needed")
+
     @property
     def steps(self) -> int:
         """Optimizer steps in all."""
@@ -71,7 +83,7 @@ class Recipe:
 class Corpus:
     """N scenes as a model sees them, and what is known about them from their drawing.
 
-    regions: features [N, R, D], boxes [N, R, 4] and mask [N, R]; region_class: int64 [N, R], and
+    features, boxes, mask: of the regions [N, R, D], [N, R, 4], [N, R]; region_class: int64 [N, R],
     -100 where there is no region; digit_boxes: true box of each digit 0..9 [N, 10, 4], in 0..1.
     """
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from lthlib.errors import StudyError, unknown
 from lthlib.lab.models import lxmert, uniter, visualbert
@@ -32,6 +32,7 @@ __all__ = [
     "load_start",
     "prunable_names",
     "save_start",
+    "set_prior",
     "start_name",
 ]
 
@@ -70,6 +71,19 @@ def build(
         if name == "lxmert":
             return lxmert.Lxmert(lxmert.configuration(size, **dims), size=size, outputs=outputs)
         return uniter.Uniter(uniter.configuration(size, **dims), size=size, outputs=outputs)
+
+
+@torch.no_grad()
+def set_prior(model: VLModel, labels: Tensor) -> None:
+    """Put the head's bias at the log odds of each decision in the training labels, [N, K].
+
+    For heads with one logit per decision. Where positives are rare, a head without bias spends its
+    first epochs on learning that they are (Lin et al. 2017, "Focal loss", section 3.3). Half an
+    item is added to each count, so that what never occurs gets no infinite bias.
+    """
+    positive = labels.double().sum(dim=0) + 0.5
+    negative = len(labels) + 1 - positive
+    model.head.bias.copy_(torch.log(positive / negative))
 
 
 def group_of(model: VLModel, parameter: str) -> Group:

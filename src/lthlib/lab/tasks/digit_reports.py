@@ -73,10 +73,11 @@ def draw_findings(random: np.random.Generator, count: int) -> Flags:
         *("touching digits", "small digit", "twin digits", "crowding", "empty half"),
     )
     clear(found[:, _COLUMN["crowding"]], "large digit", "empty half")
-    clear(found[:, _COLUMN["empty half"]], "large digit")
+    clear(found[:, _COLUMN["empty half"]], "large digit", "twin digits")
     clear(found[:, _COLUMN["touching digits"]], "turned digit")  # they meet as they stand upright
     foreign = [_COLUMN[name] for name in FOREIGN]
-    found[:, foreign] &= np.cumsum(found[:, foreign], axis=1) <= 2
+    most = np.where(found[:, _COLUMN["empty half"]], 1, 2)  # half a canvas has little room
+    found[:, foreign] &= np.cumsum(found[:, foreign], axis=1) <= most[:, None]
     return found
 
 
@@ -90,7 +91,7 @@ def _shown(random: np.random.Generator, found: Flags) -> Ints:
     digits[twin, 1] = digits[twin, 0]
     foreign = found[:, [_COLUMN[name] for name in FOREIGN]]
     strangers = foreign.sum(axis=1)
-    total = random.integers(2, 4, count)
+    total = np.where(found[:, _COLUMN["empty half"]], 2, random.integers(2, 4, count))
     total = np.maximum(total, strangers + 1 + twin)
     total[found[:, _COLUMN["crowding"]]] = 5
     total[found[:, _COLUMN["lone digit"]]] = 1
@@ -211,7 +212,7 @@ def _listed(flags: Flags) -> NDArray[np.str_]:
 
 RECIPE = Recipe(
     name="digit-reports",
-    version=1,
+    version=2,
     kind="multi",
     decisions=NAMES,
     classes=("absent", "present"),

@@ -47,7 +47,7 @@ def make(part: Part, count: int, seed: int) -> Items:
 
 RECIPE = Recipe(
     name="digits",
-    version=1,
+    version=2,
     kind="single",
     decisions=("label",),
     classes=("False", "True"),

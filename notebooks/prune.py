@@ -1,0 +1,123 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Prune one model
+#
+# The notebook trains what is not recorded yet, level by level, and then reads the records: what was
+# pruned, how well each level answers, and whether it still gives the answers of its dense model.
+#
+# ```
+# papermill notebooks/prune.ipynb runs/uniter.ipynb -p model uniter
+# ```
+#
+# Every number below comes from recorded predictions, and every figure and table says how many seeds
+# and items it rests on.
+
+# %% tags=["parameters", "hide-input"]
+model: str = "uniter"  # which architecture: visualbert, lxmert or uniter
+task: str = "digits"  # what the model learns: digits or digit-reports
+preset: str = "quick"  # where everything comes from that is None below: ci, quick, full or base
+store: str = ""  # folder or URL of the records; empty: records/local of this project
+workers: int = None  # training processes at once; None: one for each core
+boxes: bool = None  # VisualBERT sees box positions (as published: no)
+size: str = None  # tiny (0.2 M weights) or base
+start: str = None  # theta_0: the pre-trained weights, or drawn at random
+regions: str = None  # image regions: shown, none (a blind model), shuffled between items
+protocol: str = None  # lottery: train, prune, rewind, train; as_published: what the source ran
+search: str = None  # prune level by level, or each level straight from dense
+rewind: str = None  # after pruning: weights back to theta_k, learning rate only, or neither
+rewind_step: int = None  # k, in optimizer steps: rewind to theta_k; 0 is the start
+ladder: object = None  # imp, secondary, concluding, or a list of sparsities
+levels: int = None  # levels of the imp ladder, 20 % of the rest each
+score: str = None  # what is pruned first
+scope: str = None  # one threshold for all weights, for each layer, or for each modality
+prunable: str = None  # which weights may be pruned
+branches: list = None  # controls trained beside each level
+branch_levels: list = None  # levels that get the controls; an empty list means every pruned level
+epochs: int = None  # passes over the training items at each level
+batch_size: int = None  # items in one step
+learning_rate: float = None  # peak of the schedule
+weight_decay: float = None  # AdamW's decoupled decay
+warmup: float = None  # share of steps that warm up linearly
+clip_norm: float = None  # largest norm of the gradient
+train_items: int = None  # training items; null: the default
+validation_items: int = None  # validation items; null: the default
+test_items: int = None  # test items; null: the task's default
+data_seed: int = None  # seed of the task's items
+seeds: list = None  # one run for each
+
+# %% tags=["hide-input"]
+from lthlib.study import studies_from_parameters
+
+studies = studies_from_parameters(globals())
+
+# %% tags=["hide-input"]
+from lthlib.records import open_store
+from lthlib.report import figures, tables
+from lthlib.report.notebook import say, show
+from lthlib.report.reading import each, read, records_line
+from lthlib.workflow.local import run
+
+records = open_store(store or None)
+run(studies, records, workers=workers)
+
+# %% tags=["hide-input"]
+readings = [read(study, records) for study in studies]
+say(records_line(readings))
+
+# %% [markdown]
+# ## What was pruned
+#
+# Each level keeps an exact number of weights. A global threshold need not treat the modalities
+# alike, so what is left of each is shown.
+
+# %% tags=["hide-input"]
+for r, name in each(readings, say):
+    show(figures.density_figure(r.levels), name("density"))
+    show(tables.levels_table(r.levels), name("levels"))
+
+# %% [markdown]
+# ## How well it answers
+#
+# Accuracy means little where a rule that looks at no input does as well; the last column of the table
+# says at how many seeds the model beats it.
+
+# %% tags=["hide-input"]
+for r, name in each(readings, say):
+    show(figures.accuracy_figure(r.quality), name("accuracy"))
+    show(tables.quality_table(r.quality, gate=r.gate), name("quality"))
+
+# %% [markdown]
+# ## Whether it keeps its answers
+#
+# Fidelity is the share of decisions on which a level answers as its dense model does. Two lines help
+# to read it: a constant answer also agrees with the dense model now and then, and dense models of
+# different seeds do not agree fully with each other.
+
+# %% tags=["hide-input"]
+for r, name in each(readings, say):
+    show(figures.fidelity_figure(r.agreements, floor=r.floor), name("fidelity"))
+    show(figures.cells_figure(r.agreements), name("cells"))
+    show(figures.faithfulness_figure(r.agreements), name("faithfulness"))
+    show(tables.agreement_table(r.agreements), name("agreement"))
+
+# %% [markdown]
+# ## Level against level
+#
+# How alike are any two levels? Below, the same question across seeds, where start of the head and
+# order of the data differ as well.
+
+# %% tags=["hide-input"]
+for r, name in each(readings, say):
+    show(figures.fidelity_matrix_figure(r.matrix, r.levels), name("matrix"))

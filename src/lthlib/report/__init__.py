@@ -1,0 +1,1 @@
+"""The report: from records to measures, tests, tables and figures. Pandas, and never torch."""

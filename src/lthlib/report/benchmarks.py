@@ -1,0 +1,116 @@
+"""Benchmarks as tables: ratios of two ways, taken within one run of `python -m benchmarks`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from lthlib.errors import RecordError
+from lthlib.report.exhibits import Exhibit, model_name
+from lthlib.report.plain import plain_table
+
+Found = Mapping[str, Any]
+
+
+def read_benchmarks(folder: Path) -> dict[str, Found]:
+    """The results of each device, by name. Raises RecordError for a file that is damaged."""
+    found = {}
+    for path in sorted(folder.glob("*.json")):
+        try:
+            found[path.stem] = json.loads(path.read_text())
+        except ValueError:
+            raise RecordError(f"{path} is damaged: run `make bench` again") from None
+    return found
+
+
+def masks_table(found: Found) -> Exhibit:
+    """One epoch with half of the prunable weights masked, against one epoch dense."""
+    rows = [
+        {"model": model_name(model), **_ratio(each), **_seconds(each, "masked", "dense")}
+        for model, each in found["masks"].items()
+    ]
+    return _table(rows, found, "An epoch of training with half of the prunable weights masked")
+
+
+def ladder_table(found: Found) -> Exhibit:
+    """A ladder as the main source ran it, by this library and by the source's own means."""
+    rows = [
+        {
+            "model": model_name(model),
+            **_ratio(each),
+            **_seconds(each, "ours", "theirs"),
+            "peak memory, MB": _megabytes(each["peak_bytes"], "ours", "theirs"),
+        }
+        for model, each in found["ladder"].items()
+    ]
+    return _table(
+        rows,
+        found,
+        "A whole ladder of the protocol `as_published`: this library against the source's way "
+        "(`torch.nn.utils.prune` with a DataLoader)",
+    )
+
+
+def pruning_table(found: Found) -> Exhibit:
+    """Exact global pruning against `torch.nn.utils.prune.global_unstructured`."""
+    rows = [
+        {
+            "weights": f"{each['weights']:,}",
+            **_ratio(each),
+            **_seconds(each, "lthlib", "torch"),
+            "extra memory, MB": _megabytes(each["extra_bytes"], "lthlib", "torch"),
+            "same mask": "yes" if each["same_mask"] else "no",
+        }
+        for each in found["pruning"].values()
+    ]
+    return _table(
+        rows,
+        found,
+        "Global magnitude pruning: this library against "
+        "`torch.nn.utils.prune.global_unstructured`",
+    )
+
+
+def about(found: Found) -> str:
+    """When and on what these were measured."""
+    how = found["about"]
+    hardware = how["hardware"]
+    machine = hardware["processor"] if how["device"] == "cpu" else hardware["device"]
+    small = " A small check, too short to be a measurement." if how["small"] else ""
+    return (
+        f"Measured on {how['made'][:10]} on {machine} with one thread and torch "
+        f"{how['versions']['torch']}.{small}"
+    )
+
+
+def _table(rows: list[dict[str, str]], found: Found, title: str) -> Exhibit:
+    caption = (
+        f"{title}. Ratios below 1 mean that the first is faster. Of the ratio the table gives the "
+        "one of medians, the one of minima, and in brackets the lowest and highest of all turns; "
+        f"the two ways took turns. {about(found)}"
+    )
+    return plain_table(pd.DataFrame(rows), caption)
+
+
+def _ratio(each: Found) -> dict[str, str]:
+    return {
+        "ratio of medians": f"{each['ratio_of_medians']:.2f} "
+        f"({each['lowest_ratio']:.2f} to {each['highest_ratio']:.2f})",
+        "ratio of minima": f"{each['ratio_of_minima']:.2f}",
+    }
+
+
+def _seconds(each: Found, ours: str, theirs: str) -> dict[str, str]:
+    times = each.get("seconds", each)
+    return {
+        f"seconds, {way} (minimum, median)": f"{times[way]['min']:.3g}, {times[way]['median']:.3g}"
+        for way in (ours, theirs)
+    }
+
+
+def _megabytes(peak: Mapping[str, float], ours: str, theirs: str) -> str:
+    return f"{peak[ours] / 1e6:,.0f} against {peak[theirs] / 1e6:,.0f}"

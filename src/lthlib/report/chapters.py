@@ -1,0 +1,276 @@
+"""Chapters: which notebook with which parameters makes which, and is it fresh?
+
+`book/chapters.toml` declares them. A chapter is an executed notebook in `book/chapters`, and it
+carries a key: the SHA-256 of all that its numbers come from, which is the cells of its notebook,
+its parameters, the manifests of the records that it reads, the code that reads them, and the
+versions of the packages that compute. A chapter whose key is not today's is executed again, so a
+number can never be older than what it was computed from. Records are verified on the way: a
+damaged one stops the build with its name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import multiprocessing
+import os
+import platform
+import re
+import tempfile
+import tomllib
+from collections.abc import Callable, Mapping
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, field, fields
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import lthlib
+from lthlib.errors import LthError, unknown
+from lthlib.records import RecordStore, common_runs
+from lthlib.report.execution import NotebookError, execute, read_pair
+from lthlib.study import DEFAULT_PRESET, studies_from_parameters
+
+Reads = Literal["study", "all", "none"]
+
+WORKERS = 2  # chapters executed at once; each is a process and its kernel
+
+# Versions of these can change a number or the look of a figure.
+PACKAGES = ("numpy", "pandas", "pyarrow", "scipy", "pingouin", "matplotlib", "seaborn")
+# Code that reads records and makes exhibits of them, below the library's own folder.
+CODE = ("report/**/*.py", "study.py", "records.py")
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """One chapter of the book.
+
+    name: page name; the executed notebook is `book/chapters/<name>.ipynb`.
+    notebook: name of the notebook in `notebooks`.
+    parameters: what papermill passes to it.
+    title: the page's heading; "" keeps the notebook's own.
+    reads: "study": the runs of the studies that its parameters describe, from the first store that
+        holds all of them; "all": every run of every store; "none".
+    inputs: further files it depends on, as patterns below the project's folder.
+    """
+
+    name: str
+    notebook: str
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    title: str = ""
+    reads: Reads = "none"
+    inputs: tuple[str, ...] = ()
+
+
+_ENTRIES = tuple(f.name for f in fields(Chapter) if f.name != "name")
+
+
+@dataclass(frozen=True)
+class Book:
+    """The chapters of the project in folder `root`, and the stores that they read, in order."""
+
+    root: Path
+    preset: str
+    stores: tuple[str, ...]
+    chapters: tuple[Chapter, ...]
+
+    @property
+    def folder(self) -> Path:
+        return self.root / "book" / "chapters"
+
+    def path(self, chapter: Chapter) -> Path:
+        return self.folder / f"{chapter.name}.ipynb"
+
+    def store(self, name: str) -> RecordStore:
+        """A store by URL, or by folder below the project's."""
+        return RecordStore(name if "://" in name else self.root / name)
+
+
+def read_book(root: Path) -> Book:
+    """The declaration in `book/chapters.toml`.
+
+    Two variables overrule it where they are set: LTHLIB_PRESET its preset, LTHLIB_STORE its first
+    store.
+
+    Raises NotebookError for a file that is missing, no TOML, or says something unknown.
+    """
+    path = root / "book" / "chapters.toml"
+    try:
+        declared = tomllib.loads(path.read_text())
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        raise NotebookError(f"{path} cannot be read: {error}") from None
+    chapters = []
+    for name, entry in declared.get("chapters", {}).items():
+        _check_entry(f"{path}, chapter {name}", entry)
+        chapters.append(Chapter(name, **{**entry, "inputs": tuple(entry.get("inputs", ()))}))
+    preset = os.environ.get("LTHLIB_PRESET") or declared.get("preset", DEFAULT_PRESET)
+    stores = list(declared.get("stores", ("records/local", "records/shipped")))
+    stores[0] = os.environ.get("LTHLIB_STORE") or stores[0]
+    return Book(root, preset, tuple(stores), tuple(chapters))
+
+
+def _check_entry(where: str, entry: Mapping[str, Any]) -> None:
+    for key in entry:
+        if key not in _ENTRIES:
+            raise NotebookError(f"{where}: {unknown('entry', key, _ENTRIES)}")
+    if "notebook" not in entry:
+        raise NotebookError(f"{where}: names no notebook")
+    if entry.get("reads", "none") not in get_args(Reads):
+        raise NotebookError(f"{where}: {unknown('reads', entry['reads'], get_args(Reads))}")
+
+
+# -- freshness ----------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class Edition:
+    """A chapter as it has to be today: the parameters to execute it with, and its key."""
+
+    chapter: Chapter
+    parameters: Mapping[str, Any]
+    key: str
+
+
+def editions(book: Book) -> list[Edition]:
+    """Today's edition of every chapter. Verifies each record it counts on, once.
+
+    Raises RecordError for a missing or damaged record, NotebookError for a pair that differs.
+    """
+    digest = cache(_digest)
+    found = []
+    for chapter in book.chapters:
+        parameters = dict(chapter.parameters)
+        runs: dict[str, str] = {}
+        if chapter.reads == "study":
+            parameters.setdefault("preset", book.preset)
+            studies = studies_from_parameters(parameters)
+            wanted = [run for study in studies for run in study.run_ids()]
+            stores = {name: book.store(name) for name in book.stores}
+            chosen = common_runs(list(stores.values()), wanted)
+            parameters["store"] = next(name for name, store in stores.items() if store is chosen)
+            runs = {run: digest(chosen.files.url, run) for run in wanted}
+        elif chapter.reads == "all":
+            parameters["stores"] = list(book.stores)
+            for name in book.stores:
+                store = book.store(name)
+                runs |= {f"{name}/{run}": digest(store.files.url, run) for run in store.runs()}
+        key = _sha256(
+            {
+                "cells": read_pair(book.root / "notebooks" / chapter.notebook),
+                "parameters": parameters,
+                "title": chapter.title,
+                "records": runs,
+                "code": _files(Path(lthlib.__path__[0]), CODE),
+                "inputs": _files(book.root, chapter.inputs),
+                "versions": {"python": platform.python_version(), **_versions()},
+            }
+        )
+        found.append(Edition(chapter, parameters, key))
+    return found
+
+
+def is_fresh(path: Path, key: str) -> bool:
+    """Is the chapter at `path` whole, unchanged since it was executed, and made for this key?"""
+    try:
+        notebook = json.loads(path.read_bytes())
+        mark = notebook["metadata"]["lthlib"]
+        return bool(mark["key"] == key and mark["content"] == _sha256(notebook["cells"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def refresh(book: Book, say: Callable[[str], object] = print) -> list[str]:
+    """Execute every chapter that is missing or stale; returns their names.
+
+    A chapter that fails leaves its previous file as it was.
+    """
+    stale = [e for e in editions(book) if not is_fresh(book.path(e.chapter), e.key)]
+    if not stale:
+        return []
+    say(f"executing {len(stale)} of {len(book.chapters)} chapters; the others are fresh")
+    # Processes: papermill changes the working folder, which threads would share.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(min(WORKERS, len(stale)), mp_context=context) as pool:
+        made = {pool.submit(_make, book, edition): edition.chapter for edition in stale}
+        try:
+            for number, future in enumerate(as_completed(made), start=1):
+                source = future.result()
+                say(f"chapter {number} of {len(stale)}: {made[future].name}{source}")
+        except BrokenProcessPool:
+            raise NotebookError("a process that executes chapters died: build again") from None
+        finally:
+            pool.shutdown(cancel_futures=True)
+    return [edition.chapter.name for edition in stale]
+
+
+def _make(book: Book, edition: Edition) -> str:
+    """Execute one chapter and put it in its place; returns where its records come from."""
+    chapter = edition.chapter
+    try:
+        executed = execute(
+            book.root / "notebooks" / f"{chapter.notebook}.ipynb",
+            edition.parameters,
+            folder=book.root,
+            environment={"LTHLIB_CHAPTER": chapter.name},
+        )
+    except LthError as error:
+        raise NotebookError(f"chapter {chapter.name}: {error}") from None
+    if chapter.title:
+        _set_title(executed, chapter.title)
+    executed["metadata"]["lthlib"] = {
+        "key": edition.key,
+        "content": _sha256(executed["cells"]),
+        "notebook": f"notebooks/{chapter.notebook}.py",
+        "parameters": dict(edition.parameters),
+    }
+    _replace(book.path(chapter), json.dumps(executed, indent=1, ensure_ascii=False) + "\n")
+    return f" (from {edition.parameters['store']})" if "store" in edition.parameters else ""
+
+
+def _set_title(notebook: dict[str, Any], title: str) -> None:
+    for cell in notebook["cells"]:
+        if cell["cell_type"] == "markdown":
+            cell["source"] = re.sub(r"\A# .*", f"# {title}", "".join(cell["source"]))
+            return
+
+
+def _digest(url: str, run: str) -> str:
+    """A run in one number, after all its files are found to be what its manifest says."""
+    store = RecordStore(url)
+    store.verify(run)
+    items = store.study(run)["items"]
+    store.items(items)
+    return _sha256([store.manifest(run), store.files.read(f"items/{items}/manifest.json").decode()])
+
+
+def _sha256(data: Any) -> str:
+    return hashlib.sha256(json.dumps(data, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def _files(root: Path, patterns: tuple[str, ...]) -> dict[str, str]:
+    """SHA-256 of each file that a pattern below the project's folder finds."""
+    paths = sorted({path for pattern in patterns for path in root.glob(pattern) if path.is_file()})
+    return {
+        path.relative_to(root).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in paths
+    }
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "absent"
+    return found
+
+
+def _replace(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(
+        "w", encoding="utf-8", dir=path.parent, prefix=".", suffix=".new", delete=False
+    ) as file:
+        file.write(text)
+    Path(file.name).chmod(0o644)
+    Path(file.name).replace(path)

@@ -1,0 +1,207 @@
+"""What a reader sees: an exhibit, the words and units of each measure, and numbers as text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from lthlib.errors import RecordError
+from lthlib.report.statistics import seed_summary
+from lthlib.study import MODELS
+
+MODEL_NAMES = {"visualbert": "VisualBERT", "lxmert": "LXMERT", "uniter": "UNITER"}
+NOT_DEFINED = "not defined"
+NOT_RUN = "not run"
+
+
+@dataclass(frozen=True)
+class Exhibit:
+    """A figure or a table, with all that belongs to it.
+
+    caption: what it shows, on how many seeds and items, and what its intervals are.
+    alt: the same for a reader who cannot see it: a figure's main numbers, a table's extent.
+    data: the numbers behind it, for a CSV file.
+    figure, table: one of the two; a table holds finished text in every cell.
+    """
+
+    caption: str
+    alt: str
+    data: pd.DataFrame
+    figure: Figure | None = None
+    table: pd.DataFrame | None = None
+
+    def table_html(self) -> str:
+        """The table as HTML that scrolls sideways on a narrow page; no styles of its own."""
+        if self.table is None:
+            raise TypeError("this exhibit is a figure, not a table")
+        text = self.table.to_html(index=False, border=0, classes="exhibit-table", escape=True)
+        return f'<div style="overflow-x: auto">{text}</div>'
+
+    def save(self, folder: Path, name: str) -> list[Path]:
+        """Write the numbers as `name`.csv, and a figure as `name`.png beside it."""
+        folder.mkdir(parents=True, exist_ok=True)
+        paths = [folder / f"{name}.csv"]
+        self.data.to_csv(paths[0], index=False)
+        if self.figure is not None:
+            paths.append(folder / f"{name}.png")
+            self.figure.savefig(paths[1], dpi=200)
+        return paths
+
+
+@dataclass(frozen=True)
+class Measure:
+    """How a measure is called, written and bounded.
+
+    unit: "share" is written in %, "number" as it is, "count" without an interval; low, high: what
+    the measure cannot leave, so that an interval is cut there; undefined: why it may not exist.
+    """
+
+    title: str
+    unit: Literal["share", "number", "count"] = "share"
+    low: float = 0.0
+    high: float = 1.0
+    undefined: str = ""
+
+    @property
+    def heading(self) -> str:
+        return f"{self.title}, %" if self.unit == "share" else self.title
+
+    def text(self, value: float) -> str:
+        if self.unit == "count":
+            return f"{value:,.1f}".removesuffix(".0")
+        return f"{100 * value:.1f}" if self.unit == "share" else f"{value:.3f}"
+
+
+def _signed(title: str, undefined: str = "") -> Measure:
+    return Measure(title, "number", -1.0, 1.0, undefined)
+
+
+_NO_TRUE_LABEL, _NO_FALSE_LABEL = "no True label", "no False label"
+_ONE_LABEL = "only one kind of label"
+_FAITHFUL, _UNFAITHFUL = "no faithful decision", "no unfaithful decision"
+MEASURES = {
+    "accuracy": Measure("accuracy"),
+    "balanced_accuracy": Measure("balanced accuracy", undefined=_ONE_LABEL),
+    "precision": Measure("precision", undefined="never answers True"),
+    "recall": Measure("recall", undefined=_NO_TRUE_LABEL),
+    "f1": Measure("F1", undefined="no True label, no True answer"),
+    "specificity": Measure("specificity", undefined=_NO_FALSE_LABEL),
+    "informedness": _signed("informedness J", _ONE_LABEL),
+    "mcc": _signed("MCC"),
+    "positive_share": Measure("answers True"),
+    "tp": Measure("true positives", "count"),
+    "fp": Measure("false positives", "count"),
+    "tn": Measure("true negatives", "count"),
+    "fn": Measure("false negatives", "count"),
+    "macro_precision": Measure("macro precision", undefined="for no finding"),
+    "macro_recall": Measure("macro recall", undefined="for no finding"),
+    "macro_f1": Measure("macro F1", undefined="for no finding"),
+    "fidelity": Measure("fidelity"),
+    "faithful_accuracy": Measure("accuracy on faithful", undefined=_FAITHFUL),
+    "unfaithful_accuracy_dense": Measure("dense on unfaithful", undefined=_UNFAITHFUL),
+    "unfaithful_accuracy_pruned": Measure("pruned on unfaithful", undefined=_UNFAITHFUL),
+    "confidence": Measure(
+        "confidence", "number", high=float("inf"), undefined="no faithful or no right decision"
+    ),
+    "a": Measure("a: both right"),
+    "b": Measure("b: only dense right (negative flip)"),
+    "c": Measure("c: only pruned right (positive flip)"),
+    "e": Measure("e: same wrong answer"),
+    "g": Measure("g: different wrong answers"),
+    "churn": Measure("churn"),
+    "unnecessary_churn": Measure("unnecessary churn"),
+    "flips": Measure("flips"),
+    "negative_flips": Measure("negative flips"),
+    "positive_flips": Measure("positive flips"),
+    "kappa": _signed("kappa"),
+}
+
+
+def require_one_study(frame: pd.DataFrame) -> None:
+    """Refuse to average over different studies; with a column `model`, over those of one model."""
+    studies = frame["run"].str.replace(r"-s\d+$", "", regex=True)
+    models = frame["model"] if "model" in frame.columns else pd.Series("", index=frame.index)
+    for _, names in studies.groupby(models):
+        if len(names.unique()) > 1:
+            several = ", ".join(sorted(names.unique()))
+            raise RecordError(f"means over seeds need the runs of one study, not of {several}")
+
+
+def model_name(model: str) -> str:
+    return MODEL_NAMES.get(model, model)
+
+
+def in_order(models: pd.Series[str]) -> list[str]:
+    """The different models of a column, in the order in which this project names them."""
+    return sorted(models.unique(), key=lambda m: (MODELS.index(m) if m in MODELS else 99, m))
+
+
+def sparsity_text(share: float) -> str:
+    """A share in % with as many digits as it takes not to read as none or all.
+
+    >>> sparsity_text(0.488), sparsity_text(0.9999), sparsity_text(1.0), sparsity_text(0.0)
+    ('48.8', '99.99', '100', '0')
+    """
+    if share in (0.0, 1.0):
+        return f"{100 * share:.0f}"
+    texts = (f"{100 * share:.{digits}f}" for digits in range(1, 7))
+    return next((text for text in texts if 0 < float(text) < 100), f"{100 * share:.7g}")
+
+
+def summary_text(measure: Measure, row: pd.Series[float]) -> str:
+    """One row of a seed summary: mean, interval where there is one, seeds where some are out."""
+    if row["n"] == 0:
+        return f"{NOT_DEFINED} ({measure.undefined})"
+    text = measure.text(row["mean"])
+    if row["n"] > 1 and measure.unit != "count":
+        low, high = max(row["low"], measure.low), min(row["high"], measure.high)
+        text += f" ({measure.text(low)} to {measure.text(high)})"
+    return text if row["n"] == row["seeds"] else f"{text}, {row['n']:.0f} of {row['seeds']:.0f}"
+
+
+def summarise(frame: pd.DataFrame, by: Sequence[str], names: Sequence[str]) -> pd.DataFrame:
+    """Seed summaries of several measures in long form, with the mean sparsity of each condition.
+
+    frame: measures that :func:`lthlib.report.measures.describe` has described.
+    Returns by, sparsity, sparsity_all, measure, mean, low, high, n, seeds, interval.
+    """
+    require_one_study(frame)
+    groups = ["model"] if "model" in by else []
+    within = [column for column in by if column != "model"]
+    sparsity = frame.groupby(list(by), as_index=False)[["sparsity", "sparsity_all"]].mean()
+    parts = [
+        sparsity.merge(
+            seed_summary(frame, within, name, groups=groups).assign(measure=name), on=list(by)
+        )
+        for name in names
+    ]
+    return pd.concat(parts, ignore_index=True)
+
+
+def seeds_and_items(frame: pd.DataFrame) -> str:
+    """How many seeds, test items and decisions a frame of measures rests on, in words."""
+    groups = frame.groupby("model")["run"] if "model" in frame.columns else [("", frame["run"])]
+    seeds = _span([runs.nunique() for _, runs in groups], "seed")
+    items, decisions = (sorted(frame[name].unique()) for name in ("items", "decisions"))
+    text = f"{seeds}, {_span(items, 'test item')}"
+    return text if items == decisions else f"{text} ({_span(decisions, 'decision')})"
+
+
+def intervals(frame: pd.DataFrame) -> str:
+    """What the intervals of a frame's summaries are, in words for a caption."""
+    groups = frame.groupby("model")["run"] if "model" in frame.columns else [("", frame["run"])]
+    if max(runs.nunique() for _, runs in groups) == 1:
+        return "no interval, since there is one seed"
+    return "95 % t interval over seeds, cut where a measure ends"
+
+
+def _span(numbers: Sequence[int], noun: str) -> str:
+    low, high = min(numbers), max(numbers)
+    if low == high:
+        return f"{low:,} {noun}" if low == 1 else f"{low:,} {noun}s"
+    return f"{low:,} to {high:,} {noun}s"

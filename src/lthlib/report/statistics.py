@@ -1,0 +1,244 @@
+"""Intervals over seeds, exact intervals for shares, and paired differences from dense.
+
+Every function takes and returns plain numbers or data frames. The unit of every interval and of
+every test is the seed: one run is one number. Before anything is averaged, the table of seeds by
+conditions is checked to be complete, for a missing seed would silently compare different runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import pingouin
+from scipy import stats
+
+from lthlib.errors import RecordError
+
+DENSE_LEVEL = 0
+CONDITIONS = ("level", "branch", "stage")
+
+
+class Interval(NamedTuple):
+    """An interval, or the reason why there is none.
+
+    low, high: the ends, in the unit of the values; None where there is no interval.
+    n: how many values it rests on.
+    kind: what it is, in words for a caption.
+    """
+
+    low: float | None
+    high: float | None
+    n: int
+    kind: str
+
+
+def t_interval(values: Iterable[float], level: float = 0.95) -> Interval:
+    """Student's t interval for a mean: mean -+ t(n - 1) sd / sqrt(n).
+
+    values: one number per seed. One number has no spread, hence no interval: low and high are
+    then None and `kind` says so. At three to five seeds this covers as it claims, where a
+    percentile bootstrap covers 74 to 83 % instead of 95 %.
+
+    Raises RecordError without values, or with a value that is not finite.
+
+    >>> low, high, n, kind = t_interval([0.90, 0.92, 0.94])
+    >>> round(low, 4), round(high, 4), n, kind
+    (0.8703, 0.9697, 3, '95 % t interval over 3 seeds')
+    >>> t_interval([0.90])
+    Interval(low=None, high=None, n=1, kind='no interval: one seed')
+    """
+    numbers = np.asarray(list(values), dtype=float)
+    if not numbers.size:
+        raise RecordError("t interval: no values; give one number per seed")
+    if not np.isfinite(numbers).all():
+        raise RecordError("t interval: a value is not finite; leave undefined values out first")
+    if numbers.size == 1:
+        return Interval(None, None, 1, "no interval: one seed")
+    mean, error = numbers.mean(), numbers.std(ddof=1) / np.sqrt(numbers.size)
+    reach = float(stats.t.ppf((1 + level) / 2, numbers.size - 1) * error)
+    kind = f"{percent(level)} t interval over {numbers.size} seeds"
+    return Interval(float(mean - reach), float(mean + reach), int(numbers.size), kind)
+
+
+def proportion_interval(successes: int, n: int, level: float = 0.95) -> Interval:
+    """Exact (Clopper and Pearson 1934) interval for one share of n independent decisions.
+
+    It never covers less than `level`; it knows items only, not seeds.
+
+    >>> low, high, n, kind = proportion_interval(0, 10)
+    >>> low, round(high, 4), kind
+    (0.0, 0.3085, '95 % Clopper-Pearson interval over 10 decisions')
+    """
+    if not 0 <= successes <= n or n == 0:
+        raise RecordError(f"share of {successes} in {n}: needs 0 <= successes <= n and n > 0")
+    exact = stats.binomtest(int(successes), int(n)).proportion_ci(level, method="exact")
+    kind = f"{percent(level)} Clopper-Pearson interval over {n:,} decisions"
+    return Interval(float(exact.low), float(exact.high), int(n), kind)
+
+
+def percent(level: float) -> str:
+    """A confidence level in words, such as "95 %"."""
+    return f"{100 * level:g} %"
+
+
+def require_complete(
+    frame: pd.DataFrame,
+    by: Sequence[str],
+    *,
+    groups: Sequence[str] = (),
+    seed: str = "run",
+) -> None:
+    """Every seed of a group must appear exactly once in every condition of that group.
+
+    by: columns that vary within a run (level, branch, stage); groups: columns that tell studies
+    apart (model, task), each with seeds of its own; seed: the column that names the run.
+
+    Raises RecordError that names the first missing or doubled cell.
+    """
+    missing = [column for column in (*groups, *by, seed) if column not in frame.columns]
+    if missing:
+        raise RecordError(f"the table has no column {missing[0]!r}; it has {_list(frame.columns)}")
+    if frame.empty:
+        raise RecordError("the table is empty: choose a level, branch and stage that were recorded")
+    for group, part in _split(frame, groups):
+        cells = part.groupby([*by, seed], observed=True).size()
+        seeds = sorted(part[seed].unique())
+        whole = pd.MultiIndex.from_tuples(
+            [(*key, s) for key in _keys(part, by) for s in seeds], names=[*by, seed]
+        )
+        counts = cells.reindex(whole, fill_value=0)
+        wrong = counts[counts != 1]
+        if len(wrong):
+            cell = dict(zip([*groups, *by, seed], (*group, *wrong.index[0]), strict=True))
+            where = ", ".join(f"{name} {value}" for name, value in cell.items())
+            what = "is missing" if wrong.iloc[0] == 0 else f"is there {wrong.iloc[0]} times"
+            raise RecordError(
+                f"seed by condition table: {where} {what}; every seed is needed once in each "
+                f"condition (finish its run, or leave out the seed or the condition)"
+            )
+
+
+def seed_summary(
+    frame: pd.DataFrame,
+    by: Sequence[str],
+    value: str,
+    *,
+    groups: Sequence[str] = (),
+    seed: str = "run",
+    level: float = 0.95,
+) -> pd.DataFrame:
+    """Mean over seeds with its t interval, one row per condition.
+
+    frame: one row per condition and seed; by, groups, seed: see :func:`require_complete`.
+
+    Returns groups, by, mean, low, high, n, seeds, interval. n counts the seeds where the value is
+    defined and seeds all of them; mean is <NA> where n = 0, low and high where n < 2.
+
+    Raises RecordError for a table that is not complete.
+
+    >>> table = pd.DataFrame({"run": ["s0", "s1"], "level": [0, 0], "accuracy": [0.8, 0.9]})
+    >>> seed_summary(table, ["level"], "accuracy")[["level", "mean", "low", "high", "n"]].round(3)
+       level  mean    low   high  n
+    0      0  0.85  0.215  1.485  2
+    """
+    require_complete(frame, by, groups=groups, seed=seed)
+    rows = []
+    for key, part in _split(frame, [*groups, *by]):
+        defined = part[value].dropna().astype(float).to_numpy()
+        found = (
+            t_interval(defined, level) if defined.size else Interval(None, None, 0, "not defined")
+        )
+        mean = float(defined.mean()) if defined.size else None
+        rows.append((*key, mean, found.low, found.high, found.n, len(part), found.kind))
+    names = [*groups, *by, "mean", "low", "high", "n", "seeds", "interval"]
+    summary = pd.DataFrame(rows, columns=names)
+    return summary.astype({"mean": "Float64", "low": "Float64", "high": "Float64"})
+
+
+def paired_differences(
+    frame: pd.DataFrame,
+    value: str,
+    *,
+    groups: Sequence[str] = (),
+    level: float = 0.95,
+) -> pd.DataFrame:
+    """Each condition minus dense, paired by run: mean difference, t interval, paired t, Holm.
+
+    frame: run, level, branch, stage, value. Dense is level 0 of the same run, so that both sides
+    share start, data order and items. Holm (1979) adjusts within each group, which is one family.
+
+    Returns groups, level, branch, stage, difference, low, high, t, p, p_holm, n, flags. No test is
+    made, and `flags` says why, with one seed, without spread between seeds, or where a value is
+    undefined for some seed; numbers that do not exist are <NA>.
+
+    Raises RecordError for a table that is not complete, or has no dense row.
+    """
+    require_complete(frame, CONDITIONS, groups=groups)
+    tables = []
+    for key, part in _split(frame, groups):
+        table = _against_dense(part, value, level)
+        names = pd.DataFrame([key] * len(table), columns=list(groups), index=table.index)
+        tables.append(pd.concat([names, table], axis=1))
+    return pd.concat(tables, ignore_index=True)
+
+
+def _against_dense(part: pd.DataFrame, value: str, level: float) -> pd.DataFrame:
+    dense = part[part["level"] == DENSE_LEVEL].set_index("run")[value]
+    if dense.empty:
+        raise RecordError("paired differences: no dense row (level 0); keep it in the table")
+    rows = []
+    for key, condition in _split(part[part["level"] != DENSE_LEVEL], CONDITIONS):
+        pruned = condition.set_index("run")[value].reindex(dense.index)
+        rows.append((*key, *_paired(pruned, dense, level)))
+    names = ["difference", "low", "high", "t", "p", "n", "flags"]
+    table = pd.DataFrame(rows, columns=[*CONDITIONS, *names])
+    table = table.astype(dict.fromkeys(["difference", "low", "high", "t", "p"], "Float64"))
+    adjusted = pd.Series(pd.NA, index=table.index, dtype="Float64")
+    tested = table["p"].notna()
+    if tested.any():
+        adjusted[tested] = pingouin.multicomp(table.loc[tested, "p"].tolist(), method="holm")[1]
+    table.insert(list(table.columns).index("n"), "p_holm", adjusted)
+    return table
+
+
+def _paired(
+    pruned: pd.Series[float], dense: pd.Series[float], level: float
+) -> tuple[float | None, float | None, float | None, float | None, float | None, int, str]:
+    """difference, low, high, t, p, n, flags of one condition against dense."""
+    n, undefined = len(dense), int((pruned.isna() | dense.isna()).sum())
+    if undefined:
+        return None, None, None, None, None, n, f"not defined for {undefined} of {n} seeds: no test"
+    after, before = pruned.astype(float).to_numpy(), dense.astype(float).to_numpy()
+    change = after - before
+    found = t_interval(change, level)
+    mean = float(change.mean())
+    if n == 1:
+        return mean, None, None, None, None, n, "one seed: no interval and no test"
+    if np.ptp(change) < 1e-12:
+        return mean, found.low, found.high, None, None, n, "no spread between seeds: no test"
+    test = pingouin.ttest(after, before, paired=True)
+    t, p = float(test["T"].iloc[0]), float(test["p_val"].iloc[0])
+    return mean, found.low, found.high, t, p, n, ""
+
+
+def _split(
+    frame: pd.DataFrame, columns: Sequence[str]
+) -> list[tuple[tuple[object, ...], pd.DataFrame]]:
+    """Parts of a frame by the values of columns, in sorted order; no columns: the whole frame."""
+    if not columns:
+        return [((), frame)]
+    return [
+        (tuple(key), part)
+        for key, part in frame.groupby(list(columns), observed=True, dropna=False, sort=True)
+    ]
+
+
+def _keys(frame: pd.DataFrame, columns: Sequence[str]) -> list[tuple[object, ...]]:
+    return list(frame[list(columns)].drop_duplicates().itertuples(index=False, name=None))
+
+
+def _list(names: Iterable[object]) -> str:
+    return ", ".join(str(name) for name in names)

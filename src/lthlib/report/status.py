@@ -1,0 +1,169 @@
+"""The state of the records: what each run was made with, how old it is, and whether it is repeated.
+
+A record never changes, but what it was made with may: other packages are installed, or other start
+weights ship. The tables here say so, and compare local runs with shipped ones item by item.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+from collections.abc import Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+import lthlib
+from lthlib.errors import RecordError
+from lthlib.records import RecordStore
+from lthlib.report.exhibits import Exhibit
+from lthlib.report.plain import plain_table
+from lthlib.study import Study
+
+Stores = Mapping[str, RecordStore]
+KEY = ["level", "branch", "stage", "item", "decision"]
+
+
+def studies_table(stores: Stores) -> Exhibit:
+    """One row per study and store: its seeds, and every setting that differs from the default."""
+    rows: dict[tuple[str, str], dict[str, str]] = {}
+    for where, name, about in _runs(stores):
+        study = name.removesuffix(f"-s{about['seed']}")
+        settings = _settings(about["study"])
+        row = rows.setdefault(
+            (where, study),
+            {"study": study, "records": where, "seeds": "", "settings": settings},
+        )
+        row["seeds"] = f"{row['seeds']}, {about['seed']}".removeprefix(", ")
+    return plain_table(
+        pd.DataFrame(list(rows.values())),
+        "Studies with finished runs. Settings that are not named have their default value, which "
+        "the page on parameters gives.",
+    )
+
+
+def runs_table(stores: Stores) -> Exhibit:
+    """One row per run: when, how long, on what, with which versions, and what has changed since."""
+    rows = []
+    for where, name, about in _runs(stores):
+        minutes = _minutes(about)
+        rows.append(
+            {
+                "run": name,
+                "records": where,
+                "made": about["finished"][:16].replace("T", " "),
+                "minutes": f"{minutes:.1f}",
+                "hardware": _hardware(about["hardware"]),
+                "versions": ", ".join(f"{k} {v}" for k, v in about["versions"].items()),
+                "commit": about["commit"][:10] + about["commit"][40:] or "not known",
+                "files": "whole",
+                "since then": _changes(about),
+            }
+        )
+    return plain_table(
+        pd.DataFrame(rows),
+        "Every finished run; times in UTC. All files of all runs were checked against their "
+        "SHA-256 when this page was made. 'Since then' compares what a run was made with to what "
+        "is installed now.",
+    )
+
+
+def repeated_table(local: RecordStore, shipped: RecordStore) -> Exhibit | None:
+    """Runs that both stores hold: how many of their answers are the same; None without any."""
+    both = [name for name in local.runs() if shipped.has(name)]
+    if not both:
+        return None
+    rows = []
+    for name in both:
+        ours, theirs = (_answers(store, name) for store in (local, shipped))
+        if not ours.index.equals(theirs.index):
+            raise RecordError(
+                f"run {name} has other levels or items in {local.files.url} than in "
+                f"{shipped.files.url}: delete one of them"
+            )
+        same = (ours == theirs).groupby("level").mean()
+        rows.append(
+            {
+                "run": name,
+                "answers": f"{len(ours):,}",
+                "same": _share(float((ours == theirs).mean())),
+                "same, level by level": ", ".join(_share(share) for share in same),
+            }
+        )
+    return plain_table(
+        pd.DataFrame(rows),
+        "Runs made here that also come with the repository: share of answers that are the same, "
+        "over all items, decisions, branches and stages, and for each level from dense on. Other "
+        "processors and versions round differently, and training makes much of it.",
+    )
+
+
+def _runs(stores: Stores) -> list[tuple[str, str, dict[str, Any]]]:
+    found = [
+        (where, name, store.study(name))
+        for where, store in stores.items()
+        for name in store.runs()
+    ]
+    if not found:
+        raise RecordError("no store holds a finished run: run `make report` first")
+    return found
+
+
+def _answers(store: RecordStore, run: str) -> pd.Series[int]:
+    frame = store.table("predictions", [run])
+    return frame.set_index(KEY)["prediction"].sort_index()
+
+
+def _settings(settings: Mapping[str, Any]) -> str:
+    """The settings that are not their default."""
+    default = Study().settings()
+    named = [f"{k} {_plain(v)}" for k, v in settings.items() if v != default.get(k)]
+    return ", ".join(named) or "none"
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return f"[{', '.join(str(part) for part in value)}]"
+    return str(value)
+
+
+def _minutes(about: Mapping[str, Any]) -> float:
+    began, ended = (datetime.datetime.fromisoformat(about[k]) for k in ("started", "finished"))
+    return (ended - began).total_seconds() / 60
+
+
+def _hardware(hardware: Mapping[str, Any]) -> str:
+    device = hardware["device"]
+    where = hardware["processor"] if device == "cpu" else f"{device}, {hardware['processor']}"
+    return f"{where}, {hardware['cores']} cores"
+
+
+def _changes(about: Mapping[str, Any]) -> str:
+    changes = []
+    for package, then in about["versions"].items():
+        now = _installed(package)
+        if now not in {then, ""}:
+            changes.append(f"{package} {then} is now {now}")
+    start = about["identity"]["start weights"]
+    if start != "random" and start not in _shipped_starts():
+        changes.append("its start weights are no longer those that ship")
+    return "; ".join(changes) or "nothing has changed"
+
+
+def _installed(package: str) -> str:
+    """The installed version; "" where it is none to compare, such as Python's own."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""
+
+
+def _shipped_starts() -> set[str]:
+    folder = Path(lthlib.__path__[0]) / "lab" / "models" / "weights"
+    return {json.loads(path.read_text())["sha256"] for path in folder.glob("*.json")}
+
+
+def _share(share: float) -> str:
+    return "100 %" if share == 1 else f"{100 * share:.2f} %"

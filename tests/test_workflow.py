@@ -1,0 +1,154 @@
+"""Running many studies: progress, workers, the command line and its one-line errors."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lthlib.errors import StudyError, TaskError
+from lthlib.records import open_store
+from lthlib.study import Study
+from lthlib.workflow import cli, local
+
+SMALL: dict[str, Any] = {
+    "epochs": 1, "levels": 1, "start": "random", "batch_size": 16,
+    "train_items": 32, "validation_items": 16, "test_items": 16,
+}  # fmt: skip
+
+
+def test_runs_what_is_missing_and_says_how_far_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(local, "SAY_SECONDS", 0.0)
+    store, said = open_store(tmp_path), list[str]()
+    studies = [Study.build({**SMALL, "seeds": [0, 1]})]
+    names = local.run(studies, store, workers=2, say=said.append)
+    assert names == studies[0].run_ids() == sorted(store.runs())
+    assert said[0].startswith("2 of 2 runs to do in 2 processes")
+    assert "training 4 of 4, run 2 of 2 done" in said[-1]
+    said.clear()
+    more = [Study.build({**SMALL, "seeds": [0, 1, 2]})]
+    local.run(more, store, workers=1, say=said.append)
+    assert said[0].startswith("1 of 3 runs to do")
+    said.clear()
+    local.run(more, store, say=said.append)
+    assert said == [f"all 3 runs are in {tmp_path}: nothing to train"]
+
+
+def test_one_process_or_two_give_the_same_records(tmp_path: Path) -> None:
+    studies = [Study.build({**SMALL, "seeds": [0, 1]})]
+    stores = [open_store(tmp_path / name) for name in ("one", "two")]
+    for workers, store in enumerate(stores, start=1):
+        local.run(studies, store, workers=workers, say=lambda _: None)
+    for run in studies[0].run_ids():
+        one, two = (store.blob(run, "predictions.parquet") for store in stores)
+        assert one == two
+
+
+def test_an_error_in_a_worker_arrives_as_it_was(tmp_path: Path) -> None:
+    study = Study.build({**SMALL, "train_items": 33})
+    with pytest.raises(TaskError, match="train_items must be even"):
+        local.run([study], open_store(tmp_path), say=lambda _: None)
+
+
+def test_workers_must_be_a_number(tmp_path: Path) -> None:
+    with pytest.raises(StudyError, match="workers: 0"):
+        local.run([Study.build(SMALL)], open_store(tmp_path), workers=0)
+
+
+def test_time_left_comes_from_the_speed_so_far(tmp_path: Path) -> None:
+    jobs = [local.Job(Study.build({**SMALL, "seeds": [seed]}), seed) for seed in range(3)]
+    progress = local.Progress(jobs, open_store(tmp_path), lambda _: None)
+    assert progress.total == 6
+    progress.began = time.monotonic() - 60
+    assert progress._left(2) == ", about 2 min 00 s left"
+    assert progress._left(0) == ", 1 min 00 s spent"
+
+
+def test_plan_lists_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["plan", "--preset", "quick", "--store", str(tmp_path)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) >= 4
+    assert all("to do" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["plan", "--preset", "quik"], "did you mean 'quick'"),
+        (["run", "--preset", "quik"], "did you mean 'quick'"),
+        (["book", "--preset", "quik"], "did you mean 'quick'"),
+        (["report", "--store", "nosuch://x"], "cannot be opened"),
+        (["ship", "--store", "/nonexistent/store"], "not in /nonexistent/store"),
+    ],
+)
+def test_bad_input_is_one_line_and_status_1(
+    arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(arguments) == 1
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert words in error
+
+
+def test_verify_names_the_damaged_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    local.run([Study.build(SMALL)], open_store(tmp_path), say=lambda _: None)
+    assert cli.main(["verify", str(tmp_path)]) == 0
+    assert "1 finished runs checked" in capsys.readouterr().out
+    path = next(tmp_path.glob("*/predictions.parquet"))
+    path.write_bytes(path.read_bytes()[:-9])
+    assert cli.main(["verify", str(tmp_path)]) == 1
+    assert str(path) in capsys.readouterr().err
+
+
+RUN = """
+import sys
+from lthlib.records import open_store
+from lthlib.study import Study
+from lthlib.workflow.local import run
+if __name__ == "__main__":
+    run([Study.build(eval(sys.argv[2]))], open_store(sys.argv[1]), workers=2)
+"""
+
+
+@pytest.mark.slow
+def test_kill_the_controller_and_go_on(tmp_path: Path) -> None:
+    """The whole process group dies in the middle; what was finished is not computed again."""
+    script = tmp_path / "run.py"
+    script.write_text(RUN)
+    choices = {**SMALL, "train_items": 512, "levels": 3, "seeds": [0, 1]}
+    study, store = Study.build(choices), open_store(tmp_path / "killed")
+    command = [sys.executable, str(script), store.files.url, repr(choices)]
+    process = subprocess.Popen(command, start_new_session=True, stdout=subprocess.DEVNULL)
+    while not all(store.levels_done(run) for run in study.run_ids()):
+        assert process.poll() is None, "it ended before it could be killed"
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    kept = {
+        path: path.stat().st_mtime_ns
+        for run in study.run_ids()
+        for path in Path(store.files.path(run)).glob("parts/level-000/*")
+    }
+    assert kept
+    whole = open_store(tmp_path / "whole")
+    seen: dict[Path, int] = {}
+    real = store.levels_done
+
+    def watch(run: str) -> int:
+        seen.update({p: p.stat().st_mtime_ns for p in kept if p.exists()})
+        return real(run)
+
+    store.levels_done = watch  # type: ignore[method-assign]
+    local.run([study], store, workers=2, say=lambda _: None)
+    local.run([study], whole, workers=2, say=lambda _: None)
+    assert all(kept[path] == stamp for path, stamp in seen.items())
+    for run in study.run_ids():
+        assert store.blob(run, "predictions.parquet") == whole.blob(run, "predictions.parquet")
