@@ -249,6 +249,9 @@ def test_mixed_precisions_are_compared_exactly() -> None:
     }
     pruned = prune(Ticket.dense(scores), scores, 2, "global", {})
     assert [m.tolist() for m in pruned.masks.values()] == [[False, True], [True, False]]
+    tiny = {"w0": torch.tensor([2e-30, 1e-30], dtype=torch.bfloat16), "w1": torch.ones(1)}
+    pruned = prune(Ticket.dense(tiny), tiny, 1, "global", {})
+    assert [m.tolist() for m in pruned.masks.values()] == [[True, False], [True]]
 
 
 def test_transposed_scores_go_by_their_own_order() -> None:
@@ -436,8 +439,11 @@ def test_masks_take_a_bit_each_and_any_reader_finds_them() -> None:
 
 
 def test_order_survives_a_file_because_it_decides_ties() -> None:
-    ticket = Ticket.dense({"z": torch.zeros(1), "a": torch.zeros(1)})
-    assert list(Ticket.from_bytes(ticket.to_bytes(SHA)).masks) == ["z", "a"]
+    file = Ticket.dense({"z": torch.zeros(1), "a": torch.zeros(1)}).to_bytes(SHA)
+    assert list(Ticket.from_bytes(file).masks) == ["z", "a"]
+    swapped = file.replace(rb"\"z\":[1],\"a\":[1]", rb"\"a\":[1],\"z\":[1]")
+    assert swapped != file
+    assert "SHA-256" in refused(swapped)
 
 
 def test_equal_tickets_give_equal_bytes() -> None:

@@ -1,6 +1,6 @@
 """What is pruned first: every score gives each weight a number, and the LARGER is kept LONGER.
 
-Zhou et al. (2019, "Deconstructing Lottery Tickets", section 2) compare these and more; their names
+Zhou et al. (2019, "Deconstructing Lottery Tickets") compare these and more; their names
 stand in brackets below.
 """
 
@@ -20,7 +20,7 @@ Scores = dict[str, Tensor]
 def low_magnitude(weights: Weights, start: Weights, generator: Generator) -> Scores:
     """|theta_T|: small trained weights go first (Frankle and Carbin 2019, section 2).
 
-    ["large final"] The rule of iterative magnitude pruning; before that Han et al. (2015).
+    ["large final"] The rule of iterative magnitude pruning.
     """
     return {name: weight.detach().abs() for name, weight in weights.items()}
 
@@ -28,7 +28,7 @@ def low_magnitude(weights: Weights, start: Weights, generator: Generator) -> Sco
 def high_magnitude(weights: Weights, start: Weights, generator: Generator) -> Scores:
     """-|theta_T|: large trained weights go first, a control that should do harm.
 
-    ["small final"] Prasanna et al. (2020, section 4) call what it keeps the "bad" ticket of BERT.
+    ["small final"] Where what it leaves trains as well as a ticket, magnitude explains nothing.
     """
     return {name: weight.detach().abs().neg_() for name, weight in weights.items()}
 
@@ -36,7 +36,7 @@ def high_magnitude(weights: Weights, start: Weights, generator: Generator) -> Sc
 def random(weights: Weights, start: Weights, generator: Generator) -> Scores:
     """Uniform in [0, 1), blind to the weights; `generator` alone decides.
 
-    ["random"] Frankle and Carbin (2019, appendix G) and Frankle et al. (2021) as a sanity check.
+    ["random"] The control that any score has to beat.
     """
     return {
         name: torch.rand(weight.shape, generator=generator, device=generator.device)
@@ -45,7 +45,7 @@ def random(weights: Weights, start: Weights, generator: Generator) -> Scores:
 
 
 def magnitude_at_init(weights: Weights, start: Weights, generator: Generator) -> Scores:
-    """|theta_0|: weights that were small before training go first (Frankle et al. 2021, section 5).
+    """|theta_0|: weights that were small before training go first.
 
     ["large init"] Tells whether a ticket needs training at all, or is there in the start.
     """

@@ -366,7 +366,7 @@ def random_mask(ticket: Ticket, generator: Generator, zeros: int | None = None) 
 def shuffled_mask(ticket: Ticket, generator: Generator) -> Ticket:
     """Each mask permuted within its tensor: every layer keeps its sparsity, none its choice.
 
-    "Layerwise shuffled" of Frankle et al. (2021).
+    The layer-wise shuffling of Frankle et al. (2021, "Pruning Neural Networks at Initialization").
     """
 
     def shuffle(mask: Tensor) -> Tensor:
@@ -393,7 +393,7 @@ def collapsed(
 
 
 def _share_left(zeros: int, prunable: int) -> float:
-    return 1.0 - zeros / prunable if prunable else 1.0
+    return (prunable - zeros) / prunable if prunable else 1.0
 
 
 # -- files --------------------------------------------------------------------------------------

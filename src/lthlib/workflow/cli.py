@@ -11,7 +11,7 @@ from pathlib import Path
 
 from lthlib.errors import LthError
 from lthlib.records import RecordStore, open_store, project_root, shipped_store
-from lthlib.study import DEFAULT_PRESET, MODELS, PRESETS, plan
+from lthlib.study import DEFAULT_PRESET, MODELS, PRESETS, Study, plan
 from lthlib.workflow.local import missing, run
 
 
@@ -121,13 +121,25 @@ def _verify(options: argparse.Namespace) -> int:
 
 
 def _ship(options: argparse.Namespace) -> int:
-    """Copy verified runs, and the items they tested, as they are."""
+    """Copy verified runs, and the items they tested, as they are; draw the README's figure."""
     source, target = open_store(options.store), shipped_store()
     names = [name for study in plan(options.preset) for name in study.run_ids()]
     for name in names:
         source.copy(name, target)
     print(f"{len(names)} runs copied to {target.files.url}")
+    for path in _draw(plan(options.preset, task="digits"), target):
+        print(f"written: {path}")
     return 0
+
+
+def _draw(studies: Sequence[Study], store: RecordStore) -> list[Path]:
+    """The README's figure, and the numbers behind it."""
+    from lthlib.report import figures
+    from lthlib.report.reading import joined, read
+
+    readings = [read(study, store) for study in studies]
+    exhibit = figures.comparison_figure(joined(readings, "quality"), joined(readings, "agreements"))
+    return exhibit.save(project_root() / "docs", "accuracy-and-fidelity")
 
 
 def _pretrain(options: argparse.Namespace) -> int:
