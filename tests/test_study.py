@@ -134,8 +134,18 @@ def test_imp_ladder_prunes_a_fifth_of_the_rest() -> None:
 
 def test_choices_narrow_a_preset_or_make_one_study() -> None:
     assert [s.model for s in plan("quick", model="lxmert", task="digits")] == ["lxmert"]
-    lone = plan("quick", model="lxmert", task="digit-reports")
-    assert [(s.model, s.task) for s in lone] == [("lxmert", "digit-reports")]
+    (lone,) = plan("quick", model="lxmert", task="digit-reports")
+    (like,) = plan("quick", model="uniter", task="digit-reports")
+    assert lone.settings() == {**like.settings(), "model": "lxmert"}, "the task lends its settings"
+    full = plan("full", model="uniter", task="digits", ladder="secondary")
+    assert [(s.protocol, s.ladder) for s in full] == [
+        ("lottery", "secondary"), ("as_published", "secondary"),
+    ]  # fmt: skip
+    (bare,) = plan("quick", model="uniter", task="digits", branches=[])
+    assert bare.branch_levels == ()
+    (imp,) = plan("quick", model="uniter", task="digits", levels=2)
+    assert imp.ladder == "imp"
+    assert plan("base", model="uniter", task="digit-reports")[0].size == "base"
     changed = plan("quick", model="uniter", task="digits", ladder="concluding")
     assert [len(s.rungs()) for s in changed] == [7]
     assert plan("quick", model="uniter", task="digits", protocol="as_published")[0].epochs == 3

@@ -293,7 +293,7 @@ def _one_line(error: ValidationError) -> str:
         text = str(first["ctx"]["error"])
         return f"{name}: {text}" if name else text
     if first["type"] == "tuple_type":
-        return f"{name}: {value!r} is no list; write [{value!r}], and with papermill -y '{name}: [...]'"
+        return f"{name}: {value!r} is no list; write [{value!r}] (papermill -y '{name}: [...]')"
     where = ".".join(str(part) for part in first["loc"])
     hint = ""
     if isinstance(value, str) and first["type"] in {"float_type", "int_type", "bool_type"}:
@@ -338,11 +338,14 @@ PRESETS: dict[str, Preset] = {
     ),
     "quick": Preset(
         "the default of `make report`: ten minutes on two cores",
-        {
-            "ladder": [0.36, 0.67, 0.87], "epochs": 4, "seeds": [0, 1, 2],
-            "branches": ["random-mask", "reinitialised"], "branch_levels": [2],
-        },
-        [*_cells(MODELS, ["digits"]), *_cells(["uniter"], ["digit-reports"])],
+        {"epochs": 3, "batch_size": 128, "seeds": [0, 1, 2]},
+        [
+            *_cells(
+                MODELS, ["digits"], ladder=[0.4, 0.7, 0.9],
+                branches=["random-mask", "reinitialised"], branch_levels=[1],
+            ),
+            *_cells(["uniter"], ["digit-reports"], ladder=[0.4, 0.7], epochs=5, batch_size=64),
+        ],
     ),
     "full": Preset(
         "ten seeds and both published ladders, under both protocols",
@@ -371,28 +374,43 @@ DEFAULT_PRESET = "quick"
 def plan(preset: str = DEFAULT_PRESET, **choices: Any) -> list[Study]:
     """The studies of a preset, narrowed and changed by `choices` (fields of :class:`Study`).
 
-    A choice that a cell contradicts drops the cell (`model="uniter"` leaves UNITER's studies);
-    where no cell agrees, the shared settings and the choices make one study.
+    Choices of model, task, protocol and ladder pick the cells that agree with them; where none
+    does, the cells that agree best lend their settings. All other choices overrule the preset's.
     """
     if preset not in PRESETS:
         raise StudyError(unknown("preset", preset, PRESETS))
     chosen = PRESETS[preset]
-    if "ladder" in choices and "levels" not in choices:
-        # The preset's own count of levels belongs to the preset's own ladder.
-        shared = {k: v for k, v in chosen.shared.items() if k not in {"levels", "branch_levels"}}
-    else:
-        shared = dict(chosen.shared)
-    if "levels" in choices and "ladder" not in choices:
-        shared = {k: v for k, v in shared.items() if k not in {"ladder", "branch_levels"}}
-    if choices.get("branches") in ((), []):
-        shared.pop("branch_levels", None)
-    if choices.get("protocol") == "as_published":
-        shared = {
-            k: v for k, v in shared.items() if k not in {*AS_PUBLISHED, "levels", "branch_levels"}
-        }
-    cells = [c for c in chosen.cells if all(choices.get(k, v) == v for k, v in c.items())] or [{}]
-    studies = [Study.build({**shared, **cell, **choices}) for cell in cells]
+    drop = _overruled(choices)
+    studies = []
+    for cell in _agreeing(chosen.cells, choices):
+        settings = {k: v for k, v in {**chosen.shared, **cell}.items() if k not in drop}
+        studies.append(Study.build({**settings, **choices}))
     return list({study.name: study for study in studies}.values())
+
+
+def _agreeing(
+    cells: Sequence[Mapping[str, Any]], choices: Mapping[str, Any]
+) -> Sequence[Mapping[str, Any]]:
+    """Cells that agree with the choices on as many axes as any does."""
+    axes = ("task", "model", "protocol", "ladder")
+    for count in range(len(axes), 0, -1):
+        wanted = {axis: choices[axis] for axis in axes[:count] if axis in choices}
+        agreeing = [c for c in cells if all(c.get(k, v) == v for k, v in wanted.items())]
+        if agreeing:
+            return agreeing
+    return [{}]
+
+
+def _overruled(choices: Mapping[str, Any]) -> set[str]:
+    """Settings of a preset that make no sense beside these choices."""
+    drop: set[str] = set()
+    if "ladder" in choices or "levels" in choices:
+        drop |= {"ladder", "levels", "branch_levels"}
+    if "branches" in choices:
+        drop |= {"branch_levels"}
+    if choices.get("protocol") == "as_published":
+        drop |= {*AS_PUBLISHED, "levels", "branch_levels"}
+    return drop
 
 
 # -- notebooks ----------------------------------------------------------------------------------
