@@ -23,7 +23,7 @@ parameters = {model = "uniter", task = "digits"}
 reads = "study"
 """
 
-NOTEBOOK = '''# ---
+NOTEBOOK = """# ---
 # jupyter:
 #   kernelspec:
 #     display_name: Python 3
@@ -50,7 +50,7 @@ predictions = open_store(store).table("predictions", studies[0].run_ids())
 share = (predictions["label"] == predictions["prediction"]).mean()
 number("accuracy", f"{share:.3f}")
 say(f"The accuracy is {share:.3f}.")
-'''
+"""
 
 CONFIG = """
 title: a small book

@@ -70,8 +70,7 @@ def pruning_table(found: Found) -> Exhibit:
     return _table(
         rows,
         found,
-        "Global magnitude pruning: this library against "
-        "`torch.nn.utils.prune.global_unstructured`",
+        "Global magnitude pruning: this library against `torch.nn.utils.prune.global_unstructured`",
     )
 
 

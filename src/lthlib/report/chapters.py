@@ -187,7 +187,7 @@ def refresh(book: Book, say: Callable[[str], object] = print) -> list[str]:
     stale = [e for e in editions(book) if not is_fresh(book.path(e.chapter), e.key)]
     if not stale:
         return []
-    say(f"executing {len(stale)} of {len(book.chapters)} chapters; the others are fresh")
+    say(f"{len(stale)} of {len(book.chapters)} chapters are not up to date: executing them")
     # Processes: papermill changes the working folder, which threads would share.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(min(WORKERS, len(stale)), mp_context=context) as pool:

@@ -29,7 +29,15 @@ LOADED = {
     "image": ("href", "xlink:href"),
     "use": ("href", "xlink:href"),
 }
-LOADING_LINKS = {"stylesheet", "icon", "preload", "prefetch", "modulepreload", "preconnect", "manifest"}
+LOADING_LINKS = {
+    "stylesheet",
+    "icon",
+    "preload",
+    "prefetch",
+    "modulepreload",
+    "preconnect",
+    "manifest",
+}
 CODE, MACHINE = {"pre", "code"}, {"script", "style"}
 NOT_A_NUMBER = re.compile(r"(?<![\w.-])(nan|NaN|NaT|<NA>|-?inf)(?![\w.-])")
 GLUE = re.compile(r"\{glue[:}]|glue:(text|md|figure|any)")
@@ -91,7 +99,9 @@ class Page(HTMLParser):
 
     def _note_loads(self, tag: str, given: dict[str, str]) -> None:
         for name in LOADED.get(tag, ()):
-            for part in given.get(name, "").split(",") if name == "srcset" else [given.get(name, "")]:
+            for part in (
+                given.get(name, "").split(",") if name == "srcset" else [given.get(name, "")]
+            ):
                 self.loads += part.split()[:1]
         if tag == "link" and LOADING_LINKS & set(given.get("rel", "").split()):
             self.loads.append(given.get("href", ""))

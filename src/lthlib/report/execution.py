@@ -35,7 +35,9 @@ def cells(path: Path) -> list[Cell]:
     try:
         notebook = jupytext.read(path)
     except FileNotFoundError:
-        raise NotebookError(f"{path} is missing: restore it, or make it again from its pair") from None
+        raise NotebookError(
+            f"{path} is missing: restore it, or make it again from its pair"
+        ) from None
     except Exception as error:  # jupytext and nbformat raise many kinds
         raise NotebookError(f"{path} cannot be read as a notebook: {_first_line(error)}") from None
     return [
@@ -148,6 +150,8 @@ def _without_traces(notebook: Any) -> dict[str, Any]:
         cell["metadata"] = {
             k: v for k, v in cell["metadata"].items() if k in {"tags", "mystnb", "slideshow"}
         }
+        if "injected-parameters" in cell["metadata"].get("tags", ()):
+            cell["metadata"]["tags"].append("hide-input")
     return plain
 
 

@@ -1,13 +1,15 @@
 """Findings: computed sentences about models side by side, for the opening page.
 
-Each function takes described frames of one or more models (see
-:func:`lthlib.report.measures.describe`) and returns one paragraph. The words never claim more than
-the numbers: they say what was measured, with its interval, and leave judging to the reader.
+Each function takes described frames of one or more models, at one stage (see
+:func:`lthlib.report.reading.joined`), and returns one paragraph. The words never claim more than
+the numbers: they say what was measured, with its interval, and leave judging to the reader. They
+speak of one level, which is chosen by its place on the ladder and never by its result.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import pandas as pd
 
@@ -19,153 +21,199 @@ from lthlib.report.exhibits import (
     summarise,
     summary_text,
 )
-from lthlib.report.measures import at_stage
 from lthlib.report.statistics import DENSE_LEVEL, paired_differences
-from lthlib.study import TASKS
 
-BRANCH_WORDS = {
-    "random-mask": "with a random mask",
-    "shuffled-mask": "with the mask shuffled within layers",
-    "reinitialised": "with the ticket's mask but fresh start values",
-    "high-magnitude": "with the largest weights pruned",
+WITH = {
+    "random-mask": "a random mask of the same sparsity",
+    "shuffled-mask": "the ticket's mask shuffled within each layer",
+    "reinitialised": "the ticket's mask and fresh start values",
+    "high-magnitude": "the largest weights pruned instead of the smallest",
 }
+
+
+def focus(quality: pd.DataFrame) -> int:
+    """The level that the sentences speak of: the middle one of those with controls, or of all."""
+    pruned = quality[quality["level"] != DENSE_LEVEL]
+    controls = pruned[pruned["branch"] != "main"]
+    levels = sorted((controls if len(controls) else pruned)["level"].unique())
+    return int(levels[len(levels) // 2]) if levels else DENSE_LEVEL
 
 
 def dense_sentence(quality: pd.DataFrame, gate: pd.DataFrame) -> str:
     """How well the dense models answer, and whether they beat a rule that looks at no input."""
     dense = quality[quality["level"] == DENSE_LEVEL]
-    data = summarise(dense, ["model", "level"], ["accuracy"]).set_index("model")
-    parts = [
-        f"{model_name(m)} {_percent(data.loc[[m]].iloc[0])}" for m in in_order(dense["model"])
-    ]
     best = dense.iloc[0]
-    first = gate[gate["level"] == DENSE_LEVEL].groupby("model")["beats"].all()
-    fails = [model_name(m) for m in in_order(dense["model"]) if not first[m]]
-    verdict = (
-        "Every dense model beats it at every seed."
-        if not fails
-        else f"{_and(fails)} does not beat it at every seed, so what is said of it below is moot."
-    )
+    beats = gate[gate["level"] == DENSE_LEVEL].groupby("model")["beats"].all()
+    fails = [model_name(m) for m in in_order(dense["model"]) if not beats[m]]
+    verdict = "Every dense model beats it at every seed."
+    if fails:
+        verdict = f"{_and(fails)} does not beat it at every seed; what follows says little of it."
     return (
-        f"Before pruning, accuracy is {_and(parts)}. "
-        f"The best rule that looks at no input ({best['trivial_rule']}) reaches "
+        f"The dense models are right on {_each(dense, 'accuracy')} of all decisions. The best rule "
+        f"that looks at no input ({best['trivial_rule']}) is right on "
         f"{100 * best['trivial_accuracy']:.1f} %. {verdict}"
     )
 
 
-def accuracy_sentence(quality: pd.DataFrame, gate: pd.DataFrame) -> str:
-    """How accuracy changes from dense to each level, in points, paired by seed."""
+def accuracy_sentence(quality: pd.DataFrame, level: int) -> str:
+    """How accuracy changes from dense to one level, in points, paired by seed."""
     main = _main(quality)
     changes = paired_differences(main, "accuracy", groups=["model"])
-    sentences = []
-    for level in _pruned_levels(main):
-        row = changes[changes["level"] == level].set_index("model")
-        parts = [f"{model_name(m)} {_points(row.loc[m])}" for m in in_order(main["model"])]
-        sentences.append(f"at {_sparsity(main, level)} sparsity {_and(parts)}")
-    beaten = _main(gate).groupby(["model", "level"])["beats"].any()
-    lost = [
-        f"{model_name(m)} at {_sparsity(main, level)}"
-        for m in in_order(main["model"])
-        for level in _pruned_levels(main)
-        if not beaten.get((m, level), True)
-    ]
-    trivial = f" No better than that rule at any seed: {_and(lost)}." if lost else ""
-    return f"Accuracy of the tickets against dense: {'; '.join(sentences)}.{trivial}"
+    rows = {m: _row(changes[changes["level"] == level], m) for m in in_order(main["model"])}
+    parts = [f"{_points(row)} for {model_name(m)}" for m, row in rows.items()]
+    unclear = [model_name(m) for m, row in rows.items() if _includes_none(row)]
+    note = f" For {_and(unclear)} the interval includes no change at all." if unclear else ""
+    of_all = _sparsity(main, level, "sparsity_all")
+    return (
+        f"With {_sparsity(main, level)} of the prunable weights gone ({of_all} of all weights), "
+        f"accuracy changes by {_and(parts)}.{note}"
+    )
 
 
-def answers_sentence(agreements: pd.DataFrame, floors: pd.Series[float]) -> str:
-    """What share of answers is another than the dense model's, level by level.
+def ladder_sentence(quality: pd.DataFrame, gate: pd.DataFrame) -> str:
+    """How accuracy changes at every level, and where it is no better than a trivial rule."""
+    main = _main(quality)
+    changes = paired_differences(main, "accuracy", groups=["model"])
+    models, levels = in_order(main["model"]), sorted(changes["level"].unique())
+    shares = {level: _sparsity(main, level) for level in levels}
+    rungs = [f"{shares[k]} ({_sparsity(main, k, 'sparsity_all')} of all weights)" for k in levels]
+    parts = []
+    for model in models:
+        own = changes[changes["model"] == model].dropna(subset=["difference"])
+        steps = [f"{_signed(row['difference'])}" for _, row in own.sort_values("level").iterrows()]
+        parts.append(f"{', '.join(steps)} ({model_name(model)})")
+    beats = _main(gate).groupby(["level", "model"])["beats"].any()
+    lost = []
+    for level in levels:
+        failed = [model_name(m) for m in models if not beats.get((level, m), True)]
+        if failed:
+            lost.append(f"{_and(failed)} at {shares[level]}")
+    end = (
+        f" No longer better than the rule that looks at no input, at any seed: {'; '.join(lost)}."
+        if lost
+        else " All of them still beat the rule that looks at no input."
+    )
+    return (
+        f"Along the ladder, at {_and(rungs)}, accuracy changes by {'; '.join(parts)} points.{end}"
+    )
+
+
+def collapse_sentence(levels: pd.DataFrame) -> str:
+    """Which modality has less than 1 % of its prunable weights left, and where."""
+    main = _main(levels)
+    hit = main[main["collapsed"] != ""]
+    places = []
+    for (model, text), part in hit.groupby(["model", "collapsed"], sort=False):
+        first = int(part["level"].min())
+        places.append(f"{text} of {model_name(str(model))} from {_sparsity(main, first)} on")
+    if not places:
+        return "Every modality of every model keeps at least 1 % of its prunable weights."
+    return f"Pruning leaves less than 1 % of one modality: {_and(places)}."
+
+
+def answers_sentence(agreements: pd.DataFrame, floors: pd.Series[float], level: int) -> str:
+    """What share of a ticket's answers is another than its dense model's.
 
     floors: fidelity between dense models of different seeds, by model; empty with one seed.
     """
-    main = _main(agreements)
-    main = main[main["level"] != DENSE_LEVEL]
-    data = summarise(main, ["model", "level"], ["churn"])
-    sentences = []
-    for level in _pruned_levels(main):
-        row = data[data["level"] == level].set_index("model")
-        parts = [f"{model_name(m)} {_percent(row.loc[[m]].iloc[0])}" for m in in_order(main["model"])]
-        sentences.append(f"at {_sparsity(main, level)} sparsity {_and(parts)}")
-    text = f"Answers that differ from the dense model's: {'; '.join(sentences)}."
+    at_level = _main(agreements)
+    at_level = at_level[at_level["level"] == level]
+    text = (
+        f"The same tickets give another answer than their dense models on "
+        f"{_each(at_level, 'churn')} of all decisions."
+    )
     if len(floors):
-        parts = [f"{model_name(m)} {100 * (1 - floors[m]):.1f} %" for m in floors.index]
-        text += (
-            f" For comparison, two dense models that differ only in their seed differ in "
-            f"{_and(parts)} of their answers."
-        )
+        parts = [
+            f"{100 * (1 - floors[m]):.1f} % ({model_name(m)})" for m in in_order(_names(floors))
+        ]
+        text += f" Two dense models that differ in their seed alone disagree on {_and(parts)}."
     return text
 
 
-def controls_sentence(quality: pd.DataFrame) -> str:
-    """Accuracy of each branch beside the ticket's, at the levels where branches were made."""
-    frame = at_stage(quality, "trained")
-    levels = sorted(frame.loc[frame["branch"] != "main", "level"].unique())
-    if not levels:
-        return "No controls were recorded for these studies."
-    frame = frame[frame["level"].isin(levels)]
-    data = summarise(frame, ["model", "level", "branch"], ["accuracy"])
+def controls_sentence(quality: pd.DataFrame, level: int) -> str:
+    """Accuracy of each branch of a level, and at how many seeds its ticket does better."""
+    frame = quality[quality["level"] == level]
+    wide = frame.pivot_table("accuracy", ["model", "run"], "branch")
     sentences = []
-    for (level, branch), part in data[data["branch"] != "main"].groupby(["level", "branch"]):
-        tickets = data[(data["level"] == level) & (data["branch"] == "main")].set_index("model")
-        own = part.set_index("model")
-        parts = [
-            f"{model_name(m)} {_percent(own.loc[[m]].iloc[0])}, its ticket "
-            f"{_percent(tickets.loc[[m]].iloc[0])}"
-            for m in in_order(part["model"])
-        ]
+    for branch, words in WITH.items():
+        own = frame[frame["branch"] == branch]
+        if own.empty:
+            continue
+        better = (wide["main"] > wide[branch]).reset_index(name="better")
+        counts = []
+        for model in in_order(own["model"]):
+            seeds = better.loc[better["model"] == model, "better"]
+            counts.append(f"{seeds.sum()} of {len(seeds)} ({model_name(model)})")
         sentences.append(
-            f"{BRANCH_WORDS[str(branch)]} at {_sparsity(frame, level)} sparsity: {'; '.join(parts)}"
+            f"With {words}, accuracy is {_each(own, 'accuracy')}; the ticket does better at "
+            f"{_and(counts)} seeds."
         )
-    return f"Accuracy of the controls, {'. '.join([sentences[0], *map(_capital, sentences[1:])])}."
+    return " ".join(sentences) or "No controls were recorded for these studies."
 
 
 def reading_note(quality: pd.DataFrame) -> str:
     """What the numbers in these sentences are."""
     seeds = quality.groupby("model")["run"].nunique().max()
-    items = quality["items"].max()
-    task = quality["task"].iloc[0]
-    assert task in TASKS
     interval = (
-        f"in brackets, the 95 % t interval over {seeds} seeds; for differences, paired by seed"
+        f"in brackets 95 % t intervals over {seeds} seeds, paired by seed where they are changes"
         if seeds > 1
-        else "there is one seed, and so no interval"
+        else "of one seed, and so without an interval"
     )
-    return f"All on {items:,} test items of {task}; means, {interval}."
+    return (
+        f"All numbers are means on {quality['items'].max():,} test items of "
+        f"{quality['task'].iloc[0]}, {interval}."
+    )
 
 
 def _main(frame: pd.DataFrame) -> pd.DataFrame:
-    chosen = at_stage(frame, "trained")
-    return chosen[chosen["branch"] == "main"]
+    return frame[frame["branch"] == "main"]
 
 
-def _pruned_levels(frame: pd.DataFrame) -> list[int]:
-    return sorted(level for level in frame["level"].unique() if level != DENSE_LEVEL)
+def _names(series: pd.Series[float]) -> pd.Series[str]:
+    return series.index.to_series()
 
 
-def _sparsity(frame: pd.DataFrame, level: int) -> str:
-    return f"{sparsity_text(frame.loc[frame['level'] == level, 'sparsity'].mean())} %"
+def _each(frame: pd.DataFrame, measure: str) -> str:
+    """One measure of every model, such as "93.1 % (VisualBERT; 91.0 to 95.2) and ..."."""
+    data = summarise(frame, ["model", "level"], [measure])
+    parts = []
+    for model in in_order(frame["model"]):
+        value, _, interval = summary_text(MEASURES[measure], _row(data, model)).partition(" (")
+        inside = f"{model_name(model)}; {interval}" if interval else f"{model_name(model)})"
+        parts.append(f"{value} % ({inside}")
+    return _and(parts)
 
 
-def _percent(row: pd.Series[float]) -> str:
-    """One row of a summary, such as "93.1 % (91.0 to 95.2)"."""
-    text = summary_text(MEASURES[str(row["measure"])], row)
-    head, _, tail = text.partition(" (")
-    return f"{head} %" + (f" ({tail}" if tail else "")
+def _sparsity(frame: pd.DataFrame, level: int, of: str = "sparsity") -> str:
+    """Sparsity of a level, as a range where models differ in it."""
+    shares = frame.loc[frame["level"] == level, of]
+    ends = dict.fromkeys(sparsity_text(share) for share in (shares.min(), shares.max()))
+    return f"{' to '.join(ends)} %"
 
 
-def _points(row: pd.Series[float]) -> str:
-    """One paired difference in points, such as "-0.3 points (-1.1 to 0.5)"."""
-    if pd.isna(row["difference"]):
-        return f"not compared ({row['flags']})"
-    text = f"{100 * row['difference']:+.1f} points"
-    if pd.isna(row["low"]):
+def _row(frame: pd.DataFrame, model: str) -> pd.Series[Any]:
+    """The one row of a model."""
+    return frame[frame["model"] == model].iloc[0]
+
+
+def _includes_none(row: pd.Series[Any]) -> bool:
+    """Does the interval of a difference include no difference?"""
+    return not row.isna()["low"] and bool(row["low"] <= 0 <= row["high"])
+
+
+def _points(row: pd.Series[Any]) -> str:
+    """One paired difference in points, such as "−0.3 points (−1.1 to +0.5)"."""
+    if row.isna()["difference"]:
+        return f"an unknown number of points ({row['flags']})"
+    text = f"{_signed(row['difference'])} points"
+    if row.isna()["low"]:
         return text
-    return f"{text} ({100 * row['low']:+.1f} to {100 * row['high']:+.1f})"
+    return f"{text} ({_signed(row['low'])} to {_signed(row['high'])})"
+
+
+def _signed(share: float) -> str:
+    return f"{100 * share:+.1f}".replace("-", "−")
 
 
 def _and(parts: Sequence[str]) -> str:
     return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]

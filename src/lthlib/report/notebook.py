@@ -12,26 +12,29 @@ import base64
 import html
 import io
 import os
+import re
+from collections.abc import Callable, Mapping
 
+import IPython.display
 import matplotlib as mpl
-from IPython.display import Markdown, display
 from matplotlib.figure import Figure
 
 from lthlib.report.exhibits import Exhibit
 
 # Glued values lie in outputs of this type, which no notebook shows (myst-nb reads them).
 GLUE_PREFIX = "application/papermill.record/"
+LONG_CELL = re.compile(r"<td>([^<]{48,})</td>")
 
 
 def say(text: str) -> None:
     """Show prose (Markdown) that was computed."""
-    display(Markdown(text))
+    _publish({"text/markdown": text, "text/plain": text}, {})
 
 
 def number(name: str, text: str) -> None:
     """Keep a formatted number, or a sentence, for pages that glue it under this name."""
     data = {f"{GLUE_PREFIX}text/plain": repr(text)}
-    display(data, raw=True, metadata={"scrapbook": {"name": name, "mime_prefix": GLUE_PREFIX}})
+    _publish(data, {"scrapbook": {"name": name, "mime_prefix": GLUE_PREFIX}})
 
 
 def show(exhibit: Exhibit, name: str) -> None:
@@ -44,7 +47,13 @@ def show(exhibit: Exhibit, name: str) -> None:
         "text/html": exhibit_html(exhibit, name, chapter=os.environ.get("LTHLIB_CHAPTER")),
         "text/plain": repr(f"{exhibit.alt} {exhibit.caption}"),
     }
-    display(data, raw=True, metadata={"scrapbook": {"name": name, "mime_prefix": ""}})
+    _publish(data, {"scrapbook": {"name": name, "mime_prefix": ""}})
+
+
+def _publish(data: Mapping[str, str], metadata: Mapping[str, object]) -> None:
+    """Put out a notebook output of several types, as display() would."""
+    put: Callable[..., object] = IPython.display.display
+    put(dict(data), raw=True, metadata=dict(metadata))
 
 
 def exhibit_html(exhibit: Exhibit, name: str, chapter: str | None = None) -> str:
@@ -52,7 +61,7 @@ def exhibit_html(exhibit: Exhibit, name: str, chapter: str | None = None) -> str
 
     chapter: the page of the book that this is made for, to link its notebook.
     """
-    body = _image(exhibit.figure, exhibit.alt) if exhibit.figure else exhibit.table_html()
+    body = _image(exhibit.figure, exhibit.alt) if exhibit.figure else _table(exhibit)
     packed = _packed(exhibit.data.to_csv(index=False).encode())
     links = [f'<a download="{name}.csv" href="data:text/csv;base64,{packed}">data (CSV)</a>']
     if chapter:
@@ -72,6 +81,11 @@ def _image(figure: Figure, alt: str) -> str:
         figure.savefig(buffer, format="svg", metadata={"Date": None})
     source = f"data:image/svg+xml;base64,{_packed(buffer.getvalue())}"
     return f'<img class="exhibit-image" src="{source}" alt="{html.escape(alt)}">'
+
+
+def _table(exhibit: Exhibit) -> str:
+    # Cells of a few words stay on one line and the table scrolls; sentences may wrap.
+    return LONG_CELL.sub(r'<td class="long">\1</td>', exhibit.table_html())
 
 
 def _packed(data: bytes) -> str:

@@ -34,9 +34,19 @@ class Reading:
     floor: float | None
 
     @property
+    def stage(self) -> str:
+        return judged_stage(self.study)
+
+    @property
     def title(self) -> str:
         """The study in words, as a heading tells it from others in the same notebook."""
-        return f"{model_name(self.study.model)} on {self.study.task}: {_how(self.study)}"
+        study = self.study
+        return f"{model_name(study.model)} on {study.task}: {_how(study)} ({study.hash})"
+
+
+def judged_stage(study: Study) -> str:
+    """The stage at which levels are judged: as published, no training follows the last pruning."""
+    return "pruned" if study.protocol == "as_published" else "trained"
 
 
 def read(study: Study, store: RecordStore) -> Reading:
@@ -58,12 +68,12 @@ def read(study: Study, store: RecordStore) -> Reading:
 
     agreements = measures.agreements(predictions)
     measures.require_identities(agreements)
-    matrix = measures.fidelity_matrix(predictions)
+    matrix = measures.fidelity_matrix(predictions, stage=judged_stage(study))
     return Reading(
         study=study,
         source=store.files.url,
         about=about,
-        levels=levels,
+        levels=levels.merge(runs, on="run"),
         quality=describe(measures.quality(predictions)),
         agreements=describe(agreements),
         gate=describe(measures.beats_trivial(predictions)),
@@ -72,11 +82,18 @@ def read(study: Study, store: RecordStore) -> Reading:
     )
 
 
+def pruned(readings: Sequence[Reading]) -> list[Reading]:
+    """The readings with levels beyond dense: only they have answers to compare with dense ones."""
+    return [reading for reading in readings if len(reading.study.rungs()) > 1]
+
+
 def side_by_side(readings: Sequence[Reading]) -> list[list[Reading]]:
     """Readings in groups whose studies differ in the model alone, in the order they are given."""
     groups: dict[str, list[Reading]] = {}
     for reading in readings:
-        settings = {k: v for k, v in reading.study.settings().items() if k not in {"model", "boxes"}}
+        settings = {
+            k: v for k, v in reading.study.settings().items() if k not in {"model", "boxes"}
+        }
         groups.setdefault(repr(sorted(settings.items())), []).append(reading)
     return list(groups.values())
 
@@ -114,8 +131,11 @@ def floors(readings: Sequence[Reading]) -> pd.Series[float]:
 
 
 def joined(readings: Sequence[Reading], name: str) -> pd.DataFrame:
-    """One frame (quality, agreements, gate) of several readings."""
-    return pd.concat([getattr(reading, name) for reading in readings], ignore_index=True)
+    """One frame (levels, quality, agreements, gate) of several readings, each at its own stage."""
+    frames: list[pd.DataFrame] = [
+        measures.at_stage(getattr(reading, name), reading.stage) for reading in readings
+    ]
+    return pd.concat(frames, ignore_index=True)
 
 
 def records_line(readings: Sequence[Reading]) -> str:

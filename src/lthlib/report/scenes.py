@@ -37,9 +37,7 @@ def gallery(
     axes = figure.subplots(rows, _COLUMNS, squeeze=False).ravel()
     for ax in axes:
         ax.set_axis_off()
-    for ax, canvas, regions, text, label in zip(
-        axes, canvases, boxes, texts, labels, strict=False
-    ):
+    for ax, canvas, regions, text, label in zip(axes, canvases, boxes, texts, labels, strict=False):
         height, width = canvas.shape
         ax.imshow(canvas, cmap="Greys", vmin=0, vmax=1, extent=(0, width, height, 0))
         for x1, y1, x2, y2 in regions:

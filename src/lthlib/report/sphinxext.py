@@ -7,6 +7,7 @@ Warnings fail the build, and fail the next one as well until their cause is gone
 
 from __future__ import annotations
 
+import posixpath
 import re
 from pathlib import Path
 from typing import Any
@@ -42,9 +43,7 @@ def pages_that_glue(
     """Names of the pages that glue values from a chapter that is new or changed."""
     touched = added | changed | removed
     return [
-        page
-        for page in env.found_docs
-        if touched & _sources_of(Path(env.doc2path(page)), page)
+        page for page in env.found_docs if touched & _sources_of(Path(env.doc2path(page)), page)
     ]
 
 
@@ -52,11 +51,8 @@ def _sources_of(path: Path, page: str) -> set[str]:
     """Pages from which this one glues."""
     if path.suffix != ".md":
         return set()
-    folder = Path("/") / Path(page).parent
-    return {
-        Path(folder / found).as_posix().lstrip("/")
-        for found in GLUED_FROM.findall(path.read_text(encoding="utf-8"))
-    }
+    found = GLUED_FROM.findall(path.read_text(encoding="utf-8"))
+    return {posixpath.normpath(posixpath.join(posixpath.dirname(page), name)) for name in found}
 
 
 def resolve_links(

@@ -48,18 +48,17 @@ def runs_table(stores: Stores) -> Exhibit:
     """One row per run: when, how long, on what, with which versions, and what has changed since."""
     rows = []
     for where, name, about in _runs(stores):
-        minutes = _minutes(about)
         rows.append(
             {
                 "run": name,
-                "records": where,
                 "made": about["finished"][:16].replace("T", " "),
-                "minutes": f"{minutes:.1f}",
-                "hardware": _hardware(about["hardware"]),
-                "versions": ", ".join(f"{k} {v}" for k, v in about["versions"].items()),
-                "commit": about["commit"][:10] + about["commit"][40:] or "not known",
+                "minutes": f"{_minutes(about):.1f}",
                 "files": "whole",
                 "since then": _changes(about),
+                "records": where,
+                "hardware": _hardware(about["hardware"]),
+                "commit": about["commit"][:10] + about["commit"][40:] or "not known",
+                "versions": ", ".join(f"{k} {v}" for k, v in about["versions"].items()),
             }
         )
     return plain_table(
@@ -102,9 +101,7 @@ def repeated_table(local: RecordStore, shipped: RecordStore) -> Exhibit | None:
 
 def _runs(stores: Stores) -> list[tuple[str, str, dict[str, Any]]]:
     found = [
-        (where, name, store.study(name))
-        for where, store in stores.items()
-        for name in store.runs()
+        (where, name, store.study(name)) for where, store in stores.items() for name in store.runs()
     ]
     if not found:
         raise RecordError("no store holds a finished run: run `make report` first")
@@ -118,7 +115,7 @@ def _answers(store: RecordStore, run: str) -> pd.Series[int]:
 
 def _settings(settings: Mapping[str, Any]) -> str:
     """The settings that are not their default."""
-    default = Study().settings()
+    default = Study.build().settings()
     named = [f"{k} {_plain(v)}" for k, v in settings.items() if v != default.get(k)]
     return ", ".join(named) or "none"
 

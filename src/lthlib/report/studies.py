@@ -44,7 +44,8 @@ def presets() -> Exhibit:
             }
         )
     return plain_table(
-        pd.DataFrame(rows), "The presets. A run is one study at one seed; each of its levels trains."
+        pd.DataFrame(rows),
+        "The presets. A run is one study at one seed; each of its levels trains.",
     )
 
 

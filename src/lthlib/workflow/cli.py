@@ -83,9 +83,10 @@ def _book(options: argparse.Namespace) -> int:
     environment = {**os.environ, "LTHLIB_PRESET": options.preset}
     if options.store:
         environment["LTHLIB_STORE"] = options.store
-    command = [sys.executable, "-m", "jupyter_book", "build", "-W", "--keep-going", "book"]
+    program = str(Path(sys.executable).with_name("jupyter-book"))
+    command = [program, "build", "-W", "--keep-going", "book"]
     status = subprocess.run(command, cwd=root, env=environment, check=False).returncode
-    index = root / "book" / "_build" / "html" / "index.html"
+    index = root / "_build" / "html" / "index.html"
     if status or not index.is_file():
         print("lth: the book was not built; the lines above say why", file=sys.stderr)
         return status or 1

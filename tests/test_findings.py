@@ -1,0 +1,307 @@
+"""Sentences and tables of the book, against numbers that were worked out by hand."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import synthetic
+from lthlib.errors import RecordError
+from lthlib.records import RecordStore
+from lthlib.report import benchmarks, findings, measures, reading, scenes, status, studies
+from lthlib.study import PRESETS, Study, plan
+
+LABELS = [0, 1] * 10
+
+
+def answers(right: int) -> list[int]:
+    """Answers of which the first `right` are right."""
+    return [y if i < right else 1 - y for i, y in enumerate(LABELS)]
+
+
+def runs_of(model: str, dense: list[int], ticket: list[int], random: list[int]) -> pd.DataFrame:
+    """Runs with so many right answers of 20: dense, at level 1, and its random mask."""
+    frames = []
+    for seed, counts in enumerate(zip(dense, ticket, random, strict=True)):
+        for count, (level, branch) in zip(
+            counts, [(0, "main"), (1, "main"), (1, "random-mask")], strict=True
+        ):
+            frames.append(
+                synthetic.one_record(
+                    LABELS,
+                    answers(count),
+                    run=f"{model}-digits-s{seed}",
+                    level=level,
+                    branch=branch,
+                )
+            )
+    return pd.concat(frames, ignore_index=True)
+
+
+@pytest.fixture
+def frames() -> dict[str, pd.DataFrame]:
+    predictions = pd.concat(
+        [
+            runs_of("lxmert", [18, 19, 20], [18, 19, 20], [10, 11, 12]),
+            runs_of("uniter", [20, 20, 20], [17, 18, 19], [20, 10, 10]),
+        ],
+        ignore_index=True,
+    )
+    levels = synthetic.levels(predictions)
+    runs = synthetic.runs(predictions).assign(task="digits")
+    made = {
+        "quality": measures.quality(predictions),
+        "agreements": measures.agreements(predictions),
+        "gate": measures.beats_trivial(predictions),
+    }
+    return {name: measures.describe(frame, levels, runs) for name, frame in made.items()}
+
+
+def test_dense_models(frames: dict[str, pd.DataFrame]) -> None:
+    assert findings.dense_sentence(frames["quality"], frames["gate"]) == (
+        "The dense models are right on 95.0 % (LXMERT; 82.6 to 100.0) and 100.0 % (UNITER; 100.0 "
+        "to 100.0) of all decisions. The best rule that looks at no input (always False) is right "
+        "on 50.0 %. Every dense model beats it at every seed."
+    )
+    lost = frames["gate"].assign(beats=False)
+    assert "LXMERT and UNITER does not beat it" in findings.dense_sentence(frames["quality"], lost)
+
+
+def test_accuracy_changes_are_paired_by_seed(frames: dict[str, pd.DataFrame]) -> None:
+    text = findings.accuracy_sentence(frames["quality"], level=1)
+    assert "With 20.0 % of the prunable weights gone (16.0 % of all weights)" in text
+    assert "+0.0 points (+0.0 to +0.0) for LXMERT" in text
+    # Differences -15, -10, -5 points: -10 -+ 4.303 * 5 / sqrt(3).
+    assert "−10.0 points (−22.4 to +2.4) for UNITER" in text
+    assert text.endswith("For LXMERT and UNITER the interval includes no change at all.")
+
+
+def test_the_ladder_names_levels_that_are_no_better_than_trivial(
+    frames: dict[str, pd.DataFrame],
+) -> None:
+    text = findings.ladder_sentence(frames["quality"], frames["gate"])
+    assert (
+        "at 20.0 % (16.0 % of all weights), accuracy changes by +0.0 (LXMERT); −10.0 (UNITER) points."
+        in text
+    )
+    assert text.endswith("All of them still beat the rule that looks at no input.")
+    gate = frames["gate"]
+    lost = gate.assign(beats=gate["beats"] & ~((gate["level"] == 1) & (gate["model"] == "lxmert")))
+    text = findings.ladder_sentence(frames["quality"], lost)
+    assert text.endswith("looks at no input, at any seed: LXMERT at 20.0 %.")
+
+
+def test_a_collapsed_modality_is_named(frames: dict[str, pd.DataFrame]) -> None:
+    levels = frames["quality"].assign(collapsed="")
+    assert findings.collapse_sentence(levels).startswith("Every modality of every model keeps")
+    levels.loc[(levels["level"] == 1) & (levels["model"] == "uniter"), "collapsed"] = "vision"
+    assert findings.collapse_sentence(levels) == (
+        "Pruning leaves less than 1 % of one modality: vision of UNITER from 20.0 % on."
+    )
+
+
+def test_changed_answers_stand_beside_those_of_another_seed(
+    frames: dict[str, pd.DataFrame],
+) -> None:
+    floors = pd.Series({"uniter": 0.98})
+    text = findings.answers_sentence(frames["agreements"], floors, level=1)
+    assert "0.0 % (LXMERT; 0.0 to 0.0) and 10.0 % (UNITER; 0.0 to 22.4)" in text
+    assert text.endswith("in their seed alone disagree on 2.0 % (UNITER).")
+    alone = findings.answers_sentence(frames["agreements"], floors.head(0), level=1)
+    assert "seed alone" not in alone
+
+
+def test_controls_count_seeds(frames: dict[str, pd.DataFrame]) -> None:
+    text = findings.controls_sentence(frames["quality"], level=1)
+    assert text.startswith("With a random mask of the same sparsity, accuracy is 55.0 % (LX")
+    assert text.endswith("the ticket does better at 3 of 3 (LXMERT) and 2 of 3 (UNITER) seeds.")
+    main = frames["quality"][frames["quality"]["branch"] == "main"]
+    assert findings.controls_sentence(main, level=1).startswith("No controls")
+
+
+def test_the_level_spoken_of_is_chosen_by_place() -> None:
+    def quality(levels: list[int], controls: list[int]) -> pd.DataFrame:
+        branch = ["main"] * len(levels) + ["random-mask"] * len(controls)
+        return pd.DataFrame({"level": [*levels, *controls], "branch": branch})
+
+    assert findings.focus(quality([0, 1, 2, 3], [])) == 2
+    assert findings.focus(quality([0, 1, 2, 3], [3])) == 3
+    assert findings.focus(quality([0], [])) == 0
+
+
+def test_the_note_says_items_seeds_and_interval(frames: dict[str, pd.DataFrame]) -> None:
+    assert findings.reading_note(frames["quality"]) == (
+        "All numbers are means on 20 test items of digits, in brackets 95 % t intervals over 3 "
+        "seeds, paired by seed where they are changes."
+    )
+    one = frames["quality"][frames["quality"]["run"].str.endswith("s0")]
+    assert "of one seed, and so without an interval" in findings.reading_note(one)
+
+
+# -- reading --------------------------------------------------------------------------------------
+def about(study: Study, seed: int) -> dict[str, object]:
+    versions = {"python": "3.11.2", "torch": "0.0.1"}
+    hardware = {"processor": "a processor", "device": "cpu", "cores": 2}
+    return {
+        "format": 1, "run": study.run_id(seed), "seed": seed, "study": study.settings(),
+        "identity": {"start weights": "gone"}, "items": "k", "commit": "c" * 40 + "+changes",
+        "started": "2026-01-02T03:00:00+00:00", "finished": "2026-01-02T03:04:30+00:00",
+        "versions": versions, "hardware": hardware,
+    }  # fmt: skip
+
+
+def write(store: RecordStore, study: Study, flip: int = 0) -> None:
+    """Every run of a study; flip: how many predictions of each differ from the usual ones."""
+    predictions = synthetic.predictions(
+        runs=study.run_ids(), levels=1, branches=study.branches, items=50
+    )
+    levels = synthetic.levels(predictions)
+    for seed in study.seeds:
+        run = study.run_id(seed)
+        own = predictions[predictions["run"] == run].reset_index(drop=True)
+        own.loc[: flip - 1, "prediction"] = 1 - own.loc[: flip - 1, "prediction"]
+        tables = {"predictions": own, "levels": levels[levels["run"] == run]}
+        tables |= dict.fromkeys(("training", "curves"), own[["run"]].head(1))
+        with store.writer(run, {}) as writer:
+            writer.write_level(0, tables, {})
+            writer.finish(about(study, seed), b"")
+
+
+@pytest.fixture
+def study() -> Study:
+    return Study.build(model="lxmert", levels=1, seeds=[0, 1], epochs=7)
+
+
+def test_reading_measures_and_describes_every_run(tmp_path: Path, study: Study) -> None:
+    store = RecordStore(tmp_path / "records" / "shipped")
+    write(store, study)
+    found = reading.read(study, store)
+    assert sorted(found.quality["run"].unique()) == study.run_ids()
+    assert set(found.quality["model"]) == {"lxmert"} and "sparsity_all" in found.agreements
+    assert found.floor is not None and 0 < found.floor < 1
+    assert reading.records_line([found]) == (
+        "Shown here: 2 runs of LXMERT on digits (seeds 0, 1) from records/shipped, the records "
+        "that come with the repository, made 2026-01-02 on a processor with torch 0.0.1."
+    )
+    assert reading.floors([found]).to_dict() == {"lxmert": found.floor}
+
+
+def test_groups_differ_in_the_model_alone(tmp_path: Path, study: Study) -> None:
+    store = RecordStore(tmp_path)
+    others = [study.model_copy(update={"model": "uniter"}), study.model_copy(update={"epochs": 8})]
+    for each in [study, *others]:
+        write(store, each)
+    readings = [reading.read(each, store) for each in [study, *others]]
+    groups = reading.side_by_side(readings)
+    assert [[r.study.model for r in group] for group in groups] == [
+        ["lxmert", "uniter"],
+        ["lxmert"],
+    ]
+    said: list[str] = []
+    named = [name("accuracy") for _, name in reading.each_group(groups, said.append)]
+    assert named == ["accuracy", f"accuracy-{others[1].hash}"]
+    assert said[0] == "**digits: protocol lottery, imp ladder**" and others[1].hash in said[1]
+    assert len(reading.joined(groups[0], "quality")["run"].unique()) == 4
+
+
+# -- status ---------------------------------------------------------------------------------------
+def test_status_says_what_was_run_and_what_has_changed_since(tmp_path: Path, study: Study) -> None:
+    store = RecordStore(tmp_path)
+    write(store, study)
+    table = status.studies_table({"here": store}).data.iloc[0]
+    assert table["study"] == study.name and table["seeds"] == "0, 1"
+    assert table["settings"] == "epochs 7, levels 1, model lxmert"
+    run = status.runs_table({"here": store}).data.iloc[1]
+    assert run["run"] == study.run_id(1) and run["minutes"] == "4.5"
+    assert run["made"] == "2026-01-02 03:04" and run["commit"] == "cccccccccc+changes"
+    assert "torch 0.0.1 is now " in run["since then"]
+    assert "its start weights are no longer those that ship" in run["since then"]
+    with pytest.raises(RecordError, match="make report"):
+        status.runs_table({"here": RecordStore(tmp_path / "empty")})
+
+
+def test_repeated_runs_are_compared_answer_by_answer(tmp_path: Path, study: Study) -> None:
+    local, shipped = RecordStore(tmp_path / "local"), RecordStore(tmp_path / "shipped")
+    write(shipped, study)
+    assert status.repeated_table(local, shipped) is None
+    write(local, study, flip=10)  # of 50 at level 0, of 100 in all
+    exhibit = status.repeated_table(local, shipped)
+    assert exhibit is not None
+    row = exhibit.data.iloc[0]
+    assert (row["answers"], row["same"]) == ("100", "90.00 %")
+    assert row["same, level by level"] == "80.00 %, 100 %"
+
+
+# -- what can be asked ----------------------------------------------------------------------------
+def test_every_parameter_is_in_the_table() -> None:
+    table = studies.parameters().data.set_index("parameter")
+    assert list(table.index) == list(Study.model_fields)
+    assert table.loc["model", "may be"] == "visualbert, lxmert, uniter"
+    assert table.loc["seeds", "may be"] == "list of: whole number"
+    assert table.loc["train_items", "default"] == "null"
+    assert "secondary" in table.loc["ladder", "may be"]
+
+
+def test_presets_and_ladders_are_counted() -> None:
+    table = studies.presets().data.set_index("preset")
+    assert list(table.index) == list(PRESETS)
+    quick = plan("quick")
+    assert table.loc["quick", "runs"] == sum(len(s.seeds) for s in quick)
+    ladders = studies.ladders().data.set_index(["ladder", "level"])["sparsity, %"]
+    assert ladders["concluding", 1] == "27.1" and ladders["imp", 2] == "36.0"
+
+
+def test_a_gallery_shows_what_it_is_given() -> None:
+    canvas = np.zeros((64, 64), dtype=np.float32)
+    exhibit = scenes.gallery([canvas], [[[0, 0, 0.5, 0.5]]], ["one < two"], ["True"], "digits")
+    assert exhibit.data.to_dict("list") == {
+        "text": ["one < two"], "label": ["True"], "boxes": ["0.000 0.000 0.500 0.500"],
+    }  # fmt: skip
+    assert exhibit.figure is not None and "one < two [True]" in exhibit.alt
+
+
+def test_the_make_up_of_a_split_is_counted() -> None:
+    exhibit = scenes.make_up(pd.Series(["a", "b", "a", "a"]), "kind")
+    assert exhibit.data["items"].tolist() == [3, 1]
+    assert exhibit.table is not None and exhibit.table["share"].tolist() == ["75.0 %", "25.0 %"]
+
+
+# -- benchmarks -----------------------------------------------------------------------------------
+RATIOS = {
+    "ratio_of_medians": 0.5, "ratio_of_minima": 0.4, "lowest_ratio": 0.3, "highest_ratio": 0.6,
+}  # fmt: skip
+TIME = {"min": 1.0, "median": 2.0, "repeats": 3}
+FOUND = {
+    "about": {
+        "made": "2026-01-02T03:04:05+00:00", "small": True, "device": "cpu",
+        "versions": {"torch": "9"}, "hardware": {"processor": "a processor", "device": "cpu"},
+    },
+    "masks": {"uniter": {**RATIOS, "masked": TIME, "dense": TIME}},
+    "ladder": {"uniter": {**RATIOS, "ours": TIME, "theirs": TIME,
+                          "peak_bytes": {"ours": 1e6, "theirs": 2e6}}},
+    "pruning": {"100": {**RATIOS, "weights": 100, "same_mask": True,
+                        "seconds": {"lthlib": TIME, "torch": TIME},
+                        "extra_bytes": {"lthlib": 1e6, "torch": 2e6}}},
+}  # fmt: skip
+
+
+def test_benchmarks_become_tables(tmp_path: Path) -> None:
+    assert benchmarks.read_benchmarks(tmp_path) == {}
+    (tmp_path / "cpu.json").write_text(json.dumps(FOUND))
+    found = benchmarks.read_benchmarks(tmp_path)["cpu"]
+    tables = [
+        make(found)
+        for make in (benchmarks.masks_table, benchmarks.ladder_table, benchmarks.pruning_table)
+    ]
+    for exhibit in tables:
+        assert exhibit.data.iloc[0]["ratio of medians"] == "0.50 (0.30 to 0.60)"
+        assert "a processor" in exhibit.caption and "too short" in exhibit.caption
+    assert tables[1].data.iloc[0]["peak memory, MB"] == "1 against 2"
+    assert tables[2].data.iloc[0]["same mask"] == "yes"
+    (tmp_path / "cpu.json").write_text("{")
+    with pytest.raises(RecordError, match=r"cpu.json is damaged: run `make bench` again"):
+        benchmarks.read_benchmarks(tmp_path)
