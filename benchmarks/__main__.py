@@ -1,6 +1,6 @@
 """Measure everything and write one JSON file that the book shows.
 
-python -m benchmarks                  the full set (about five minutes on two cores)
+python -m benchmarks                  the full set (about ten minutes on two cores)
 python -m benchmarks --small          a check that everything runs (seconds)
 """
 
@@ -22,7 +22,7 @@ RESULTS = Path(__file__).parent / "results"
 
 
 def measure(small: bool, device: str) -> dict[str, Any]:
-    items, repeats = (64, 1) if small else (1280, 9)
+    items, repeats = (64, 1) if small else (1280, 15)
     sizes = (100_000,) if small else (110_000_000,)
     torch.set_num_threads(1)
     found: dict[str, Any] = {
