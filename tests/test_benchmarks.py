@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 import torch
-
 from benchmarks import timing, training
+
 from lthlib.lab.lottery import Lab
 
 ROOT = Path(__file__).parents[1]

@@ -150,6 +150,17 @@ def test_a_wrong_declaration_is_named(project: Path, text: str, fault: str) -> N
         read_book(project)
 
 
+def test_a_chapter_that_cannot_be_written_is_named(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = {"cells": [], "metadata": {}}
+    monkeypatch.setattr(chapters, "execute", lambda *args, **more: made)
+    book = read_book(project)
+    book.folder.write_text("no folder")
+    with pytest.raises(RecordError, match=r"chapters/accuracy.ipynb cannot be written"):
+        chapters._make(book, editions(book)[0])
+
+
 # -- builds ---------------------------------------------------------------------------------------
 @pytest.mark.slow
 def test_stale_numbers_are_impossible(project: Path) -> None:

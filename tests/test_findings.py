@@ -68,7 +68,8 @@ def test_dense_models(frames: dict[str, pd.DataFrame]) -> None:
         "on 50.0 %. Every dense model beats it at every seed."
     )
     lost = frames["gate"].assign(beats=False)
-    assert "LXMERT and UNITER does not beat it" in findings.dense_sentence(frames["quality"], lost)
+    text = findings.dense_sentence(frames["quality"], lost)
+    assert "At some seed LXMERT and UNITER did not beat it" in text
 
 
 def test_accuracy_changes_are_paired_by_seed(frames: dict[str, pd.DataFrame]) -> None:
@@ -84,10 +85,8 @@ def test_the_ladder_names_levels_that_are_no_better_than_trivial(
     frames: dict[str, pd.DataFrame],
 ) -> None:
     text = findings.ladder_sentence(frames["quality"], frames["gate"])
-    assert (
-        "at 20.0 % (16.0 % of all weights), accuracy changes by +0.0 (LXMERT); −10.0 (UNITER) points."
-        in text
-    )
+    assert "at 20.0 % (16.0 % of all weights), accuracy changes by" in text
+    assert "+0.0 (LXMERT); −10.0 (UNITER) points." in text
     assert text.endswith("All of them still beat the rule that looks at no input.")
     gate = frames["gate"]
     lost = gate.assign(beats=gate["beats"] & ~((gate["level"] == 1) & (gate["model"] == "lxmert")))

@@ -265,30 +265,23 @@ def test_other_data_or_weights_under_way_are_refused(
 
 
 KILLED = """
-import os, signal, sys
-from lthlib import records
+import sys
+sys.path.insert(0, sys.argv[4])
+from killing import die, die_in_write
 from lthlib.lab import lottery
+from lthlib.records import open_store
 from lthlib.study import Study
-count, limit = 0, int(sys.argv[2])
-real = records._write_local
-def write(path, data):
-    global count
-    count += 1
-    if count == limit:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.with_name("." + path.name).write_bytes(data[: len(data) // 2])
-        os.kill(os.getpid(), signal.SIGKILL)
-    real(path, data)
-records._write_local = write
-real_train, trainings = lottery.train, [0]
+limit, trainings = int(sys.argv[2]), 0
+real_train = lottery.train
 def train(*args, **kwargs):
-    trainings[0] += 1
-    if limit == -trainings[0]:
-        kwargs["after_step"] = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+    global trainings
+    trainings += 1
+    if limit == -trainings:
+        kwargs["after_step"] = die
     return real_train(*args, **kwargs)
 lottery.train = train
-study = Study.build(eval(sys.argv[3]))
-lottery.run(study, 0, records.open_store(sys.argv[1]))
+die_in_write(limit)
+lottery.run(Study.build(eval(sys.argv[3])), 0, open_store(sys.argv[1]))
 """
 
 
@@ -300,9 +293,10 @@ def test_kill_and_resume_gives_equal_bytes(tmp_path: Path) -> None:
     }  # fmt: skip
     whole, study = run(tmp_path / "whole", **choices)
     name = study.run_id(0)
-    for limit in (-1, -3, 7, 13, 24):
+    here = str(Path(__file__).parent)
+    for limit in (-1, -3, 7, 13, 24):  # a training (negative), or a write
         place = tmp_path / f"killed{limit}"
-        command = [sys.executable, "-c", KILLED, str(place), str(limit), repr(choices)]
+        command = [sys.executable, "-c", KILLED, str(place), str(limit), repr(choices), here]
         done = subprocess.run(command, check=False, capture_output=True, text=True)
         assert done.returncode == -9, done.stderr
         assert not open_store(place).has(name)

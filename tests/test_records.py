@@ -241,22 +241,13 @@ def test_a_remote_run_has_one_claimant() -> None:
 
 
 KILLED = """
-import os, signal, sys
+import sys
 sys.path.insert(0, sys.argv[2])
-from lthlib import records
+from killing import die_in_write
+from lthlib.records import open_store
 from test_records import write_run
-count, limit = 0, int(sys.argv[3])
-real = records._write_local
-def write(path, data):
-    global count
-    count += 1
-    if count == limit:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        (path.parent / f".{path.name}.half").write_bytes(data[: len(data) // 2])
-        os.kill(os.getpid(), signal.SIGKILL)
-    real(path, data)
-records._write_local = write
-write_run(records.open_store(sys.argv[1]))
+die_in_write(int(sys.argv[3]))
+write_run(open_store(sys.argv[1]))
 """
 
 

@@ -1,4 +1,4 @@
-"""The records that come with the repository: whole, of this code, and showing what is said of them."""
+"""The records that come with the repository: whole, of this code, and as good as is said."""
 
 from __future__ import annotations
 
