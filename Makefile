@@ -47,4 +47,4 @@ pretrain: install ## make the shipped starts again
 	$(BIN)/lth pretrain
 
 clean:           ## remove what was built; environment and records stay
-	rm -rf _build book/_build book/chapters runs .pytest_cache .mypy_cache .ruff_cache
+	rm -rf _build book/_build book/chapters runs/* .pytest_cache .mypy_cache .ruff_cache

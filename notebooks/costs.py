@@ -14,8 +14,8 @@
 # %% [markdown]
 # # What it costs
 #
-# Pruned weights stay in memory as zeros here, so a ticket is no faster than its dense model. What can
-# be asked is what keeping a mask costs, and what finding it costs. Each ratio compares two ways
+# Pruned weights stay in memory as zeros here, so a ticket is no faster than its dense model. What
+# can be asked is what keeping a mask costs, and what finding it costs. Each ratio compares two ways
 # within one run on one machine (`make bench`): ratios travel better between machines than seconds.
 
 # %% tags=["parameters", "hide-input"]

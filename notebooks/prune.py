@@ -57,20 +57,17 @@ test_items: int = None  # test items; null: the task's default
 data_seed: int = None  # seed of the task's items
 seeds: list = None  # one run for each
 
-# %% tags=["hide-input"]
-from lthlib.study import studies_from_parameters
-
-studies = studies_from_parameters(globals())
-
-# %% tags=["hide-input"]
+# %% tags=["hide-cell"]
 from lthlib.records import open_store
 from lthlib.report import figures, tables
 from lthlib.report.notebook import say, show
-from lthlib.report.reading import each, read, records_line
+from lthlib.report.reading import each, pruned, read, records_line
+from lthlib.study import studies_from_parameters
 from lthlib.workflow.local import run
 
+studies = studies_from_parameters(globals())
 records = open_store(store or None)
-run(studies, records, workers=workers)
+runs = run(studies, records, workers=workers)
 
 # %% tags=["hide-input"]
 readings = [read(study, records) for study in studies]
@@ -84,33 +81,34 @@ say(records_line(readings))
 
 # %% tags=["hide-input"]
 for r, name in each(readings, say):
-    show(figures.density_figure(r.levels), name("density"))
+    show(figures.density_figure(r.levels, stage=r.stage), name("density"))
     show(tables.levels_table(r.levels), name("levels"))
 
 # %% [markdown]
 # ## How well it answers
 #
-# Accuracy means little where a rule that looks at no input does as well; the last column of the table
-# says at how many seeds the model beats it.
+# Accuracy means little where a rule that looks at no input does as well; the last column of the
+# table says at how many seeds the model beats it.
 
 # %% tags=["hide-input"]
 for r, name in each(readings, say):
-    show(figures.accuracy_figure(r.quality), name("accuracy"))
-    show(tables.quality_table(r.quality, gate=r.gate), name("quality"))
+    show(figures.accuracy_figure(r.quality, stage=r.stage), name("accuracy"))
+    show(tables.quality_table(r.quality, gate=r.gate, stage=r.stage), name("quality"))
 
 # %% [markdown]
 # ## Whether it keeps its answers
 #
-# Fidelity is the share of decisions on which a level answers as its dense model does. Two lines help
-# to read it: a constant answer also agrees with the dense model now and then, and dense models of
-# different seeds do not agree fully with each other.
+# Fidelity is the share of decisions on which a level answers as its dense model does. Two lines
+# help to read it: a constant answer also agrees with the dense model now and then, and dense models
+# of different seeds do not agree fully with each other.
 
 # %% tags=["hide-input"]
-for r, name in each(readings, say):
-    show(figures.fidelity_figure(r.agreements, floor=r.floor), name("fidelity"))
-    show(figures.cells_figure(r.agreements), name("cells"))
-    show(figures.faithfulness_figure(r.agreements), name("faithfulness"))
-    show(tables.agreement_table(r.agreements), name("agreement"))
+for r, name in each(pruned(readings), say):
+    fidelity = figures.fidelity_figure(r.agreements, floor=r.floor, stage=r.stage)
+    show(fidelity, name("fidelity"))
+    show(figures.cells_figure(r.agreements, stage=r.stage), name("cells"))
+    show(figures.faithfulness_figure(r.agreements, stage=r.stage), name("faithfulness"))
+    show(tables.agreement_table(r.agreements, stage=r.stage), name("agreement"))
 
 # %% [markdown]
 # ## Level against level
@@ -119,5 +117,5 @@ for r, name in each(readings, say):
 # order of the data differ as well.
 
 # %% tags=["hide-input"]
-for r, name in each(readings, say):
+for r, name in each(pruned(readings), say):
     show(figures.fidelity_matrix_figure(r.matrix, r.levels), name("matrix"))

@@ -14,10 +14,10 @@
 # %% [markdown]
 # # Sample scenes
 #
-# Both tasks show handwritten digits on a canvas of 64 by 64 pixels. A model does not see the canvas:
-# it sees, for each box, a crop of 8 by 8 pixels and where the box lies, as a detector would give
-# them. Boxes are jittered, and some hold no digit. These are test items, the ones on which every
-# prediction is recorded.
+# Both tasks show handwritten digits on a canvas of 64 by 64 pixels. A model does not see the
+# canvas: it sees, for each box, a crop of 8 by 8 pixels and where the box lies, as a detector would
+# give them. Boxes are jittered, and some hold no digit. These are test items, the ones on which
+# every prediction is recorded.
 
 # %% tags=["parameters", "hide-input"]
 data_seed: int = 0  # seed of the items
@@ -70,9 +70,9 @@ show(make_up(tasks["digits"].test.facts["meta_category"], "kind of relation"), "
 # %% [markdown]
 # ## digit-reports: what does the scene show?
 #
-# The form is that of Open-I ({ref}`Demner-Fushman and others 2016 <openi>`): fourteen findings, most
-# of them rare, and a short report that never lies but leaves findings out. Always saying "nothing
-# found" is right on most decisions, so accuracy alone says little here.
+# The form is that of Open-I ({ref}`Demner-Fushman and others 2016 <openi>`): fourteen findings,
+# most of them rare, and a short report that never lies but leaves findings out. Always saying
+# "nothing found" is right on most decisions, so accuracy alone says little here.
 
 # %% tags=["hide-input"]
 show(gallery(**sampled("digit-reports"), task="digit-reports"), "scenes-digit-reports")

@@ -107,6 +107,12 @@ def test_hash_covers_every_setting_but_seeds() -> None:
     assert Study.build(seeds=[7]).hash == study.hash
 
 
+def test_settings_describe_the_study_again() -> None:
+    for preset in PRESETS:
+        for study in plan(preset):
+            assert Study.build(study.settings()).name == study.name
+
+
 def test_run_names_stay_what_they_were() -> None:
     # Shipped records are found by these names: a change here must come with new records.
     study = Study.build(model="lxmert", ladder=[0.5], seeds=[3])

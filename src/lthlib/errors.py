@@ -9,6 +9,10 @@ from difflib import get_close_matches
 class LthError(Exception):
     """Base of every error this library raises on purpose; its text is one line."""
 
+    def _render_traceback_(self) -> list[str]:
+        """What IPython, and so a notebook, shows in place of a traceback."""
+        return [f"{type(self).__name__}: {self}"]
+
 
 class StudyError(LthError):
     """A study that cannot be run as it is described."""

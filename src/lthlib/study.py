@@ -182,7 +182,8 @@ class Study(BaseModel):
             yield "boxes: with regions 'none' there are no boxes to hide; leave boxes at true"
         if self.rewind_step > 0 and self.rewind != "weights":
             yield f"rewind_step: {self.rewind_step} has no meaning with rewind {self.rewind!r}"
-        if "levels" in self.model_fields_set and self.ladder != "imp":
+        default_levels = type(self).model_fields["levels"].default
+        if self.levels != default_levels and self.ladder != "imp":
             yield "levels: counts the levels of the imp ladder only; this ladder has its own"
         if self.branch_levels and not self.branches:
             yield "branch_levels: names levels, but branches is empty"

@@ -11,12 +11,12 @@ damaged one stops the build with its name.
 from __future__ import annotations
 
 import hashlib
+import importlib
 import json
 import multiprocessing
 import os
 import platform
 import re
-import tempfile
 import tomllib
 from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -29,7 +29,7 @@ from typing import Any, Literal, get_args
 
 import lthlib
 from lthlib.errors import LthError, unknown
-from lthlib.records import RecordStore, common_runs
+from lthlib.records import Files, RecordStore, common_runs, to_json
 from lthlib.report.execution import NotebookError, execute, read_pair
 from lthlib.study import DEFAULT_PRESET, studies_from_parameters
 
@@ -188,6 +188,8 @@ def refresh(book: Book, say: Callable[[str], object] = print) -> list[str]:
     if not stale:
         return []
     say(f"{len(stale)} of {len(book.chapters)} chapters are not up to date: executing them")
+    # Made here once: a kernel that makes it says so, and what a kernel says is a warning.
+    importlib.import_module("matplotlib.font_manager")
     # Processes: papermill changes the working folder, which threads would share.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(min(WORKERS, len(stale)), mp_context=context) as pool:
@@ -223,7 +225,7 @@ def _make(book: Book, edition: Edition) -> str:
         "notebook": f"notebooks/{chapter.notebook}.py",
         "parameters": dict(edition.parameters),
     }
-    _replace(book.path(chapter), json.dumps(executed, indent=1, ensure_ascii=False) + "\n")
+    Files(book.folder).write(book.path(chapter).name, to_json(executed))
     return f" (from {edition.parameters['store']})" if "store" in edition.parameters else ""
 
 
@@ -264,13 +266,3 @@ def _versions() -> dict[str, str]:
         except PackageNotFoundError:
             found[package] = "absent"
     return found
-
-
-def _replace(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(
-        "w", encoding="utf-8", dir=path.parent, prefix=".", suffix=".new", delete=False
-    ) as file:
-        file.write(text)
-    Path(file.name).chmod(0o644)
-    Path(file.name).replace(path)

@@ -47,7 +47,7 @@ def dense_sentence(quality: pd.DataFrame, gate: pd.DataFrame) -> str:
     fails = [model_name(m) for m in in_order(dense["model"]) if not beats[m]]
     verdict = "Every dense model beats it at every seed."
     if fails:
-        verdict = f"{_and(fails)} does not beat it at every seed; what follows says little of it."
+        verdict = f"At some seed {_and(fails)} did not beat it; what follows says little there."
     return (
         f"The dense models are right on {_each(dense, 'accuracy')} of all decisions. The best rule "
         f"that looks at no input ({best['trivial_rule']}) is right on "
@@ -89,7 +89,7 @@ def ladder_sentence(quality: pd.DataFrame, gate: pd.DataFrame) -> str:
         if failed:
             lost.append(f"{_and(failed)} at {shares[level]}")
     end = (
-        f" No longer better than the rule that looks at no input, at any seed: {'; '.join(lost)}."
+        f" Not better than the rule that looks at no input, at any seed: {'; '.join(lost)}."
         if lost
         else " All of them still beat the rule that looks at no input."
     )
