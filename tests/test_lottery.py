@@ -242,6 +242,16 @@ def test_the_records_hold_every_prediction(tmp_path: Path) -> None:
     assert len(training) == 2 * 48
 
 
+def test_any_fsspec_url_will_do(tmp_path: Path) -> None:
+    local, study = run(tmp_path, levels=1)
+    name = study.run_id(0)
+    for url in ("memory://lottery", f"file://{tmp_path}/by-url"):
+        store = RecordStore(url)
+        lottery.run(study, 0, store)
+        store.verify(name)
+        assert store.blob(name, "predictions.parquet") == local.blob(name, "predictions.parquet")
+
+
 def test_a_rewind_beyond_the_training_is_refused(tmp_path: Path) -> None:
     with pytest.raises(StudyError, match="rewind_step: 3 lies beyond the training's 3 steps"):
         run(tmp_path, rewind_step=3)
