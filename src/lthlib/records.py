@@ -33,7 +33,7 @@ from typing import Any
 
 import fsspec
 import pandas as pd
-from filelock import FileLock, Timeout
+from filelock import BaseFileLock, FileLock, Timeout
 
 from lthlib.errors import RecordError
 
@@ -342,15 +342,11 @@ def _claim(files: Files, run: str, wait: float) -> Iterator[None]:
     file that only one process can create, and a person frees it after a crash.
     """
     if files.local:
-        path = Path(files.path(f"locks/{run}.lock"))
+        lock = _lock(Path(files.path(f"locks/{run}.lock")), run, wait)
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with FileLock(path, timeout=wait):
-                yield
-        except Timeout:
-            raise RecordError(f"run {run} is being written by another process") from None
-        except PermissionError as error:
-            raise RecordError(f"{path} cannot be written: {_reason(error)}") from None
+            yield
+        finally:
+            lock.release()
         return
     path_ = files.path(f"locks/{run}.json")
     owner = {"host": socket.gethostname(), "process": os.getpid(), "user": getpass.getuser()}
@@ -367,6 +363,18 @@ def _claim(files: Files, run: str, wait: float) -> Iterator[None]:
         yield
     finally:
         files.fs.rm_file(path_)
+
+
+def _lock(path: Path, run: str, wait: float) -> BaseFileLock:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(path, timeout=wait)
+        lock.acquire()
+    except Timeout:
+        raise RecordError(f"run {run} is being written by another process") from None
+    except OSError as error:
+        raise RecordError(f"{path} cannot be written: {_reason(error)}") from None
+    return lock
 
 
 def open_store(url: str | os.PathLike[str] | None = None) -> RecordStore:
