@@ -13,6 +13,7 @@ import torch
 from benchmarks import timing, training
 
 from lthlib.lab.lottery import Lab
+from lthlib.report import benchmarks as report
 
 ROOT = Path(__file__).parents[1]
 
@@ -63,3 +64,5 @@ def test_one_command_writes_one_file(tmp_path: Path) -> None:
     found = json.loads(out.read_text())
     assert set(found) == {"about", "masks", "ladder", "pruning"}
     assert found["about"]["small"]
+    for table in (report.masks_table, report.ladder_table, report.pruning_table):
+        assert not table(found).data.empty

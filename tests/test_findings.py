@@ -282,7 +282,7 @@ FOUND = {
     "masks": {"uniter": {**RATIOS, "masked": TIME, "dense": TIME}},
     "ladder": {"uniter": {**RATIOS, "ours": TIME, "theirs": TIME,
                           "peak_bytes": {"ours": 1e6, "theirs": 2e6}}},
-    "pruning": {"100": {**RATIOS, "weights": 100, "same_mask": True,
+    "pruning": {"100": {**RATIOS, "weights": 100, "differing": 2, "differing_beyond_ties": 0,
                         "seconds": {"lthlib": TIME, "torch": TIME},
                         "extra_bytes": {"lthlib": 1e6, "torch": 2e6}}},
 }  # fmt: skip
@@ -297,10 +297,10 @@ def test_benchmarks_become_tables(tmp_path: Path) -> None:
         for make in (benchmarks.masks_table, benchmarks.ladder_table, benchmarks.pruning_table)
     ]
     for exhibit in tables:
-        assert exhibit.data.iloc[0]["ratio of medians"] == "0.50 (0.30 to 0.60)"
+        assert exhibit.data.iloc[0]["ratio of medians"] == "0.500 (0.300 to 0.600)"
         assert "a processor" in exhibit.caption and "too short" in exhibit.caption
     assert tables[1].data.iloc[0]["peak memory, MB"] == "1 against 2"
-    assert tables[2].data.iloc[0]["same mask"] == "yes"
+    assert tables[2].data.iloc[0]["masks differ in"] == "2 weights, 0 of them no ties"
     (tmp_path / "cpu.json").write_text("{")
     with pytest.raises(RecordError, match=r"cpu.json is damaged: run `make bench` again"):
         benchmarks.read_benchmarks(tmp_path)

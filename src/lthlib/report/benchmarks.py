@@ -50,8 +50,8 @@ def ladder_table(found: Found) -> Exhibit:
     return _table(
         rows,
         found,
-        "A whole ladder of the protocol `as_published`: this library against the source's way "
-        "(`torch.nn.utils.prune` with a DataLoader)",
+        "A whole ladder of the protocol as_published: this library against the source's way "
+        "(torch.nn.utils.prune with a DataLoader)",
     )
 
 
@@ -63,14 +63,15 @@ def pruning_table(found: Found) -> Exhibit:
             **_ratio(each),
             **_seconds(each, "lthlib", "torch"),
             "extra memory, MB": _megabytes(each["extra_bytes"], "lthlib", "torch"),
-            "same mask": "yes" if each["same_mask"] else "no",
+            "masks differ in": f"{each['differing']:,} weights, "
+            f"{each['differing_beyond_ties']:,} of them no ties",
         }
         for each in found["pruning"].values()
     ]
     return _table(
         rows,
         found,
-        "Global magnitude pruning: this library against `torch.nn.utils.prune.global_unstructured`",
+        "Global magnitude pruning: this library against torch.nn.utils.prune.global_unstructured",
     )
 
 
@@ -97,9 +98,9 @@ def _table(rows: list[dict[str, str]], found: Found, title: str) -> Exhibit:
 
 def _ratio(each: Found) -> dict[str, str]:
     return {
-        "ratio of medians": f"{each['ratio_of_medians']:.2f} "
-        f"({each['lowest_ratio']:.2f} to {each['highest_ratio']:.2f})",
-        "ratio of minima": f"{each['ratio_of_minima']:.2f}",
+        "ratio of medians": f"{each['ratio_of_medians']:.3f} "
+        f"({each['lowest_ratio']:.3f} to {each['highest_ratio']:.3f})",
+        "ratio of minima": f"{each['ratio_of_minima']:.3f}",
     }
 
 
