@@ -30,6 +30,9 @@ def measure(small: bool, device: str) -> dict[str, Any]:
             "made": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             "small": small,
             "device": device,
+            # What the ladder and exact pruning take is measured on the processor in every case.
+            "devices": {"masks": device, "ladder": "cpu", "pruning": "cpu"},
+            "amounts": training.AMOUNTS,
             "items": items,
             "batch_size": training.study_of("uniter", items, "tiny").batch_size,
             **describe_environment(torch.device(device)),

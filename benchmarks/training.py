@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import time
 from typing import Any
 
 import torch
@@ -41,7 +42,7 @@ def study_of(model: str, items: int, size: str, **more: Any) -> Study:
 def measure_masks(
     items: int, repeats: int, size: str = "tiny", device: str = "cpu"
 ) -> dict[str, Any]:
-    """One epoch with half of the prunable weights masked against one epoch dense."""
+    """A training step with half of the prunable weights masked against one of the dense model."""
     return {name: _masks_of(name, items, repeats, size, device) for name in MODELS}
 
 
@@ -52,13 +53,25 @@ def _masks_of(name: str, items: int, repeats: int, size: str, device: str) -> di
         dense = lab.dense_ticket()
         half = random_mask(dense, torch.Generator().manual_seed(0), zeros=dense.prunable // 2)
 
-        def epoch(ticket: Ticket) -> None:
+        def step(ticket: Ticket) -> float:
+            """Seconds of a step, over all steps of an epoch but the first."""
+            moments: list[float] = []
             lab.rewind(lab.theta_0)
-            train(lab.model, lab.task, study, 0, ticket=ticket)
+            train(
+                lab.model, lab.task, study, 0, ticket=ticket,
+                after_step=lambda *_: moments.append(_moment(device)),
+            )  # fmt: skip
+            return (moments[-1] - moments[0]) / max(len(moments) - 1, 1)
 
-        ways = {"masked": lambda: epoch(half), "dense": lambda: epoch(dense)}
+        ways = {"masked": lambda: step(half), "dense": lambda: step(dense)}
         seconds = interleave(ways, repeats)
     return {**summary(seconds), **compare(seconds, "masked", "dense")}
+
+
+def _moment(device: str) -> float:
+    if device == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter()
 
 
 # -- ladder -------------------------------------------------------------------------------------

@@ -30,6 +30,7 @@ def test_ways_take_turns() -> None:
     order: list[str] = []
     timing.interleave({"a": lambda: order.append("a"), "b": lambda: order.append("b")}, 2)
     assert order == ["a", "b"] * 3
+    assert timing.interleave({"a": lambda: 7.0}, 2) == {"a": [7.0, 7.0]}
 
 
 def hold(megabytes: int) -> None:

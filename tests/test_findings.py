@@ -11,7 +11,7 @@ import pytest
 
 import synthetic
 from lthlib.errors import RecordError
-from lthlib.records import RecordStore
+from lthlib.records import LAB_FORMAT, RecordStore
 from lthlib.report import benchmarks, findings, measures, reading, scenes, status, studies
 from lthlib.study import PRESETS, Study, plan
 
@@ -94,6 +94,38 @@ def test_the_ladder_names_levels_that_are_no_better_than_trivial(
     assert text.endswith("looks at no input, at any seed: LXMERT at 20.0 %.")
 
 
+@pytest.mark.parametrize(
+    ("wins", "said"),
+    [
+        (
+            {"lxmert": [True, False, False], "uniter": [True, True, True]},
+            "Better than the rule that looks at no input at some seeds only: LXMERT at 1 of 3 "
+            "seeds (20.0 %).",
+        ),
+        (
+            {"lxmert": [True, False, False], "uniter": [False, True, True]},
+            "Better than the rule that looks at no input at some seeds only: LXMERT at 1 of 3 and "
+            "UNITER at 2 of 3 seeds (20.0 %).",
+        ),
+        (
+            {"lxmert": [False, False, False], "uniter": [False, True, True]},
+            "Not better than the rule that looks at no input, at any seed: LXMERT at 20.0 %. "
+            "Better than the rule that looks at no input at some seeds only: UNITER at 2 of 3 "
+            "seeds (20.0 %).",
+        ),
+    ],
+)
+def test_the_ladder_counts_the_seeds_that_beat_the_rule(
+    frames: dict[str, pd.DataFrame], wins: dict[str, list[bool]], said: str
+) -> None:
+    gate = frames["gate"].copy()
+    for model, beats in wins.items():
+        own = (gate["level"] == 1) & (gate["branch"] == "main") & (gate["model"] == model)
+        gate.loc[own, "beats"] = beats
+    text = findings.ladder_sentence(frames["quality"], gate)
+    assert text.endswith(f"points. {said}")
+
+
 def test_a_collapsed_modality_is_named(frames: dict[str, pd.DataFrame]) -> None:
     levels = frames["quality"].assign(collapsed="")
     assert findings.collapse_sentence(levels).startswith("Every modality of every model keeps")
@@ -147,7 +179,7 @@ def about(study: Study, seed: int) -> dict[str, object]:
     hardware = {"processor": "a processor", "device": "cpu", "cores": 2}
     return {
         "format": 1, "run": study.run_id(seed), "seed": seed, "study": study.settings(),
-        "identity": {"start weights": "gone"}, "items": "k", "commit": "c" * 40 + "+changes",
+        "identity": {"lab": LAB_FORMAT, "start weights": "gone"}, "items": "k", "commit": "c" * 40 + "+changes",
         "started": "2026-01-02T03:00:00+00:00", "finished": "2026-01-02T03:04:30+00:00",
         "versions": versions, "hardware": hardware,
     }  # fmt: skip
@@ -219,8 +251,34 @@ def test_status_says_what_was_run_and_what_has_changed_since(tmp_path: Path, stu
     assert run["made"] == "2026-01-02 03:04" and run["commit"] == "cccccccccc+changes"
     assert "torch 0.0.1 is now " in run["since then"]
     assert "its start weights are no longer those that ship" in run["since then"]
+    assert "lab now computes" not in run["since then"]
     with pytest.raises(RecordError, match="make report"):
         status.runs_table({"here": RecordStore(tmp_path / "empty")})
+
+
+def test_files_are_whole_only_once_they_were_checked(tmp_path: Path, study: Study) -> None:
+    store = RecordStore(tmp_path)
+    write(store, study)
+    damaged = tmp_path / study.run_id(1) / "curves.parquet"
+    damaged.write_bytes(damaged.read_bytes()[:-1] + b"?")
+    with pytest.raises(RecordError, match=r"s1/curves.parquet is damaged: its SHA-256") as caught:
+        status.runs_table({"here": store})
+    assert "\n" not in str(caught.value)
+
+
+def test_minutes_are_those_of_all_sessions(study: Study) -> None:
+    # Interrupted: 90 seconds of work within four and a half minutes.
+    assert status._minutes({**about(study, 0), "seconds": 90.0}) == 1.5
+    assert status._minutes(about(study, 0)) == 4.5
+
+
+@pytest.mark.parametrize("then", [LAB_FORMAT - 1, None])
+def test_a_lab_that_computes_other_numbers_is_a_change(study: Study, then: int | None) -> None:
+    made = {**about(study, 0), "versions": {}, "identity": {"start weights": "random"}}
+    made["identity"] |= {} if then is None else {"lab": then}  # type: ignore[operator]
+    assert status._changes(made) == "the lab now computes other numbers from the same study"
+    made["identity"] = {"lab": LAB_FORMAT, "start weights": "random"}
+    assert status._changes(made) == "nothing has changed"
 
 
 def test_repeated_runs_are_compared_answer_by_answer(tmp_path: Path, study: Study) -> None:
@@ -277,6 +335,7 @@ TIME = {"min": 1.0, "median": 2.0, "repeats": 3}
 FOUND = {
     "about": {
         "made": "2026-01-02T03:04:05+00:00", "small": True, "device": "cpu",
+        "devices": {"masks": "cpu", "ladder": "cpu", "pruning": "cpu"}, "amounts": [0.25, 0.5],
         "versions": {"torch": "9"}, "hardware": {"processor": "a processor", "device": "cpu"},
     },
     "masks": {"uniter": {**RATIOS, "masked": TIME, "dense": TIME}},

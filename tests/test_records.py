@@ -269,6 +269,18 @@ def test_kill_in_every_write_then_resume(tmp_path: Path) -> None:
             assert (place / "r" / name).read_bytes() == whole.blob("r", name), (limit, name)
 
 
+def test_a_claim_is_released_for_the_dead_only() -> None:
+    store = RecordStore("memory://release")
+    with store.writer("r", IDENTITY):
+        store.release("r", [os.getpid() + 1])
+        with pytest.raises(RecordError, match="is claimed by"), store.writer("r", IDENTITY):
+            pass
+        store.release("r", [os.getpid()])
+        with store.writer("r", IDENTITY):
+            pass
+    store.release("r", [os.getpid()])
+
+
 def test_copy_keeps_bytes(tmp_path: Path) -> None:
     source, target = open_store(tmp_path / "a"), open_store(tmp_path / "b")
     write_run(source)
@@ -278,6 +290,28 @@ def test_copy_keeps_bytes(tmp_path: Path) -> None:
     assert target.blob("r", "levels.parquet") == source.blob("r", "levels.parquet")
     assert json.loads(target.blob("r", "study.json"))["items"] == "k"
     assert len(target.items("k")) == 2
+
+
+@pytest.mark.parametrize("name", ["../../planted", "/tmp/planted", "a/b", ".hidden", ""])
+def test_a_manifest_that_points_outside_is_refused(tmp_path: Path, name: str) -> None:
+    source = open_store(tmp_path / "a")
+    write_run(source)
+    path = tmp_path / "a" / "r" / "manifest.json"
+    manifest = json.loads(path.read_text())
+    manifest["files"][name] = manifest["files"]["levels.parquet"]
+    path.write_text(json.dumps(manifest))
+    with pytest.raises(RecordError, match=r"manifest\.json is damaged"):
+        source.copy("r", open_store(tmp_path / "b"))
+    assert not (tmp_path / "b").exists()
+
+
+def test_a_damaged_identity_is_one_line(tmp_path: Path) -> None:
+    store = open_store(tmp_path)
+    with store.writer("r", IDENTITY):
+        pass
+    (tmp_path / "r" / "parts" / "identity.json").write_text("{")
+    with pytest.raises(RecordError, match=r"identity.json is damaged.*delete"):
+        write_run(store)
 
 
 def test_outside_the_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -48,7 +48,12 @@ from lthlib.study import (
         ({"branch_levels": [40]}, ["branch_levels", "ends at level"]),
         ({"protocol": "as_published", "ladder": "imp"}, ["ladder", "as_published"]),
         ({"protocol": "as_published", "epochs": 5}, ["epochs", "fixes it at 3"]),
-        ({"protocol": "as_published", "branches": ["random-mask"]}, ["branches", "fixes"]),
+        ({"protocol": "as_published", "branches": ["random-mask"]}, ["branches", "rewinds none"]),
+        ({"protocol": "as_published", "ladder": [0.5, 0.5]}, ["ladder", "rise"]),
+        ({"rewind": "none", "branches": ["random-mask"]}, ["branches", "rewound tickets"]),
+        ({"size": "base", "start": "pretrained"}, ["start", "base", "'random'"]),
+        ({"clip_norm": float("inf")}, ["clip_norm", "finite"]),
+        ({"score": "high-magnitude", "branches": ["high-magnitude"]}, ["branches", "no control"]),
     ],
 )
 def test_refusals_are_one_line_that_names_the_thing(choices: dict, names: list[str]) -> None:
@@ -87,7 +92,7 @@ def test_full_preset_has_ten_seeds_both_ladders_both_protocols() -> None:
 def test_hash_covers_every_setting_but_seeds() -> None:
     study = Study.build()
     other = {
-        "task": "digit-reports", "model": "lxmert", "size": "base", "start": "random",
+        "task": "digit-reports", "model": "lxmert", "start": "random",
         "regions": "none", "search": "one-shot", "rewind": "none", "rewind_step": 5,
         "ladder": [0.5], "levels": 2, "score": "random", "scope": "layer",
         "prunable": "everything", "branches": ["random-mask"], "epochs": 9, "batch_size": 7,
@@ -98,11 +103,12 @@ def test_hash_covers_every_setting_but_seeds() -> None:
     hashes |= {
         Study.build(model="visualbert", boxes=False).hash,
         Study.build(protocol="as_published").hash,
+        Study.build(size="base", start="random").hash,
         Study.build(branches=["random-mask"], branch_levels=[1]).hash,
     }
-    covered = {*other, "boxes", "protocol", "branch_levels", "seeds"}
+    covered = {*other, "boxes", "protocol", "branch_levels", "seeds", "size"}
     assert covered == set(Study.model_fields), "a new field needs a line here"
-    assert len(hashes) == len(other) + 3
+    assert len(hashes) == len(other) + 4
     assert study.hash not in hashes
     assert Study.build(seeds=[7]).hash == study.hash
 
@@ -147,6 +153,9 @@ def test_choices_narrow_a_preset_or_make_one_study() -> None:
     assert [(s.protocol, s.ladder) for s in full] == [
         ("lottery", "secondary"), ("as_published", "secondary"),
     ]  # fmt: skip
+    published = plan("full", protocol="as_published")
+    assert {s.ladder for s in published} == {"secondary", "concluding"}
+    assert len(published) == len(plan("full", protocol="lottery")) == len(plan("full")) // 2
     (bare,) = plan("quick", model="uniter", task="digits", branches=[])
     assert bare.branch_levels == ()
     (imp,) = plan("quick", model="uniter", task="digits", levels=2)
@@ -175,3 +184,7 @@ def test_parameters_of_a_notebook() -> None:
     with pytest.raises(StudyError, match="unknown parameter 'top'"):
         studies_from_parameters({**namespace, "top": 3})
     assert studies_from_parameters({**namespace, "top": 3}, also=["top"])
+    for odd in ({"store": 3}, {"workers": "two"}, {"workers": True}, {"preset": ["quick"]}):
+        (name,) = odd
+        with pytest.raises(StudyError, match=f"{name}: .* will not do"):
+            studies_from_parameters({**namespace, **odd})

@@ -73,6 +73,32 @@ def test_after_every_step_pruned_weights_gradients_and_moments_are_zero(
     assert moved == list(ticket.masks), "survivors must live"
 
 
+def test_moments_are_forgotten_when_pruning_in_the_middle(task: Task) -> None:
+    """as_published prunes while the optimizer works: the invariant holds there too."""
+    model = build(task)
+    ticket = half_ticket(model, task)
+    parameters = dict(model.named_parameters())
+    checked = []
+
+    def check(step: int, optimizer: torch.optim.Optimizer) -> None:
+        for key, mask in ticket.masks.items() if step > 4 else []:
+            moments = [v for k, v in optimizer.state[parameters[key]].items() if "exp" in k]
+            assert len(moments) == 2
+            assert not any(moment[~mask].any() for moment in moments)
+            checked.append(step)
+
+    train(model, task, STUDY, 0, after_step=check, after_epoch=lambda _: ticket)
+    assert set(checked) == {5, 6, 7, 8}
+
+
+def test_answers_that_are_no_numbers_are_refused(task: Task) -> None:
+    model = build(task)
+    with torch.no_grad():
+        model.head.bias.fill_(float("nan"))
+    with pytest.raises(TrainingError, match="no numbers"):
+        predict(model, task.test)
+
+
 def test_pruned_gradients_do_not_count_in_the_norm_that_clipping_sees(task: Task) -> None:
     model = build(task)
     ticket = half_ticket(model, task)
@@ -171,10 +197,10 @@ def test_history_counts_learning_and_forgetting() -> None:
     assert frame["right_at_end"].tolist() == [True, False, False]
 
 
-def test_decisions_break_ties_towards_false(task: Task) -> None:
+def test_decisions_break_ties_as_the_first_source_did(task: Task) -> None:
     assert training.decide(task, torch.zeros(2, 2)).tolist() == [[0], [0]]
     multi = dataclasses.replace(task, kind="multi")
-    assert training.decide(multi, torch.tensor([[0.0, 0.1]])).tolist() == [[0, 1]]
+    assert training.decide(multi, torch.tensor([[0.0, 0.1, -0.1]])).tolist() == [[1, 1, 0]]
 
 
 def test_prediction_does_not_depend_on_the_batch(task: Task) -> None:

@@ -12,9 +12,11 @@ from typing import Any
 
 import pytest
 
-from lthlib.errors import StudyError, TaskError
-from lthlib.records import open_store
-from lthlib.study import Study
+from lthlib.errors import RecordError, StudyError, TaskError
+from lthlib.lab.lottery import Lab
+from lthlib.lab.models import start_name
+from lthlib.records import RecordStore, open_store
+from lthlib.study import Study, plan
 from lthlib.workflow import cli, local
 
 SMALL: dict[str, Any] = {
@@ -61,6 +63,41 @@ def test_an_error_in_a_worker_arrives_as_it_was(tmp_path: Path) -> None:
 def test_workers_must_be_a_number(tmp_path: Path) -> None:
     with pytest.raises(StudyError, match="workers: 0"):
         local.run([Study.build(SMALL)], open_store(tmp_path), workers=0)
+
+
+def test_a_run_of_other_code_or_weights_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, study = open_store(tmp_path), Study.build({**SMALL, "start": "pretrained"})
+    local.run([study], store, say=lambda _: None)
+    assert local.missing([study], store) == []
+    monkeypatch.setattr(local, "LAB_FORMAT", 99)
+    with pytest.raises(RecordError, match=r"made with another lab.*delete"):
+        local.missing([study], store)
+    monkeypatch.undo()
+    monkeypatch.setattr(local, "_identity", lambda _: {"start weights": "other"})
+    with pytest.raises(RecordError, match="another start weights"):
+        local.run([study], store, say=lambda _: None)
+
+
+def test_the_identity_is_the_labs_own() -> None:
+    for study in plan("quick"):
+        own = Lab(study, 0)
+        assert local._identity(study).items() <= own.identity().items()
+        assert study.start_name == start_name(own.model)
+
+
+def test_what_a_dead_process_left_of_a_finished_run_is_removed(tmp_path: Path) -> None:
+    store, study = open_store(tmp_path), Study.build(SMALL)
+    (name,) = local.run([study], store, say=lambda _: None)
+    store.files.write(f"{name}/parts/level-000/trained.safetensors", b"left behind")
+    local.run([study], store, say=lambda _: None)
+    assert not store.files.exists(f"{name}/parts")
+
+
+def test_a_store_that_other_processes_cannot_see_is_refused() -> None:
+    with pytest.raises(RecordError, match="lives in one process only"):
+        local.run([Study.build(SMALL)], RecordStore("memory://lost"), say=lambda _: None)
 
 
 def test_time_left_comes_from_the_speed_so_far(tmp_path: Path) -> None:

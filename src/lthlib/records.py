@@ -24,6 +24,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import shutil
 import socket
 import tempfile
@@ -38,8 +39,15 @@ from filelock import BaseFileLock, FileLock, Timeout
 from lthlib.errors import RecordError
 
 FORMAT = 1
+LAB_FORMAT = 1
+"""Raised when the lab would compute other numbers from the same study."""
+IDENTITY = ("lab", "start weights", "task data")
+"""What a finished run must share with the present code to count as the same run."""
 TABLES = ("levels", "predictions", "training", "curves")
 Blobs = Mapping[str, bytes]
+
+
+PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*")
 
 
 def sha256(data: bytes) -> str:
@@ -154,6 +162,8 @@ def _read_manifest(files: Files, folder: str) -> dict[str, Any]:
         manifest = json.loads(files.read(f"{folder}/manifest.json"))
         found, listing = manifest["format"], manifest["files"]
         whole = all({"bytes", "sha256"} <= entry.keys() for entry in listing.values())
+        # A name is a plain file of this folder: a manifest from elsewhere must not point outside.
+        whole = whole and all(PLAIN_NAME.fullmatch(name) for name in listing)
     except (ValueError, KeyError, TypeError, AttributeError):
         whole, found = False, FORMAT
     if found != FORMAT:
@@ -241,11 +251,41 @@ class RecordStore:
             raise RecordError(f"no finished run in {self.files.url}: run a study first")
         return pd.concat(frames, ignore_index=True)
 
+    def check_identity(self, run: str, identity: Mapping[str, Any]) -> None:
+        """Refuse a finished run that the present code, weights or data would not make again."""
+        made = dict(self.study(run).get("identity", {}))
+        changed = [k for k in IDENTITY if k in identity and made.get(k) != identity[k]]
+        if changed:
+            raise RecordError(
+                f"run {run} was made with another {', '.join(changed)}: its numbers do not belong "
+                f"to this version; delete {self.files.path(run)} and run its study again"
+            )
+
+    def tidy(self, run: str) -> None:
+        """Remove what a process killed between sealing a run and cleaning up left behind."""
+        if self.files.exists(f"{run}/parts") and self.has(run):
+            self.files.remove(f"{run}/parts")
+
+    def release(self, run: str, processes: Iterable[int]) -> None:
+        """Free a run that processes of this machine claimed at a URL, and that were then killed.
+
+        A local store needs none of this: the system frees the locks of the dead.
+        """
+        claim = f"locks/{run}.json"
+        if self.files.local or not self.files.exists(claim):
+            return
+        owner = json.loads(self.files.read(claim))
+        if owner["host"] == socket.gethostname() and owner["process"] in processes:
+            self.files.fs.rm_file(self.files.path(claim))
+
     def copy(self, run: str, target: RecordStore) -> None:
         """Copy a finished run, verified, and the items it tested; a run that is there stays."""
         manifest = self.manifest(run)
         blobs = {name: self.blob(run, name) for name in manifest["files"]}
         key = str(json.loads(blobs["study.json"])["items"])
+        for name in (run, key):
+            if not PLAIN_NAME.fullmatch(name):
+                raise RecordError(f"{name!r} in {self.files.url} is no name of a run or of items")
         target.write_items(key, self.items(key))
         if not target.has(run):
             _write_sealed(target.files, run, blobs, {"run": run})
@@ -289,11 +329,10 @@ class RunWriter:
         if not files.exists(begun):
             files.write(begun, begin)
         elif files.read(begun) != begin:
-            old = json.loads(files.read(begun))
-            changed = sorted(k for k in {*old, *identity} if old.get(k) != dict(identity).get(k))
             raise RecordError(
-                f"run {run} was begun with another {', '.join(changed)}: going on would mix two "
-                f"runs; delete {files.path(run)} to begin again, or use another store"
+                f"run {run} was begun with another {_changed(files.read(begun), identity)}: going "
+                f"on would mix two runs; delete {files.path(run)} to begin again, or use another "
+                "store"
             )
 
     def levels(self) -> list[int]:
@@ -321,6 +360,15 @@ class RunWriter:
         _write_sealed(self.files, self.run, blobs, {"run": self.run})
         self.files.remove(f"{self.run}/parts")
         self.finished = True
+
+
+def _changed(begun: bytes, identity: Mapping[str, Any]) -> str:
+    """What differs between the identity that a run was begun with and today's."""
+    try:
+        old = dict(json.loads(begun))
+    except (ValueError, TypeError):
+        return "identity (its identity.json is damaged)"
+    return ", ".join(sorted(k for k in {*old, *identity} if old.get(k) != identity.get(k)))
 
 
 def _part(run: str, level: int) -> str:
@@ -362,7 +410,8 @@ def _claim(files: Files, run: str, wait: float) -> Iterator[None]:
     try:
         yield
     finally:
-        files.fs.rm_file(path_)
+        if files.fs.exists(path_):
+            files.fs.rm_file(path_)
 
 
 def _lock(path: Path, run: str, wait: float) -> BaseFileLock:

@@ -75,7 +75,7 @@ class Study(BaseModel):
     out of range, and combinations that make no sense.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
     task: TaskName = Field("digits", description="what the model learns")
     model: ModelName = Field("uniter", description="which architecture")
@@ -185,16 +185,22 @@ class Study(BaseModel):
         default_levels = type(self).model_fields["levels"].default
         if self.levels != default_levels and self.ladder != "imp":
             yield "levels: counts the levels of the imp ladder only; this ladder has its own"
+        if self.size == "base" and self.start == "pretrained":
+            yield "start: no pre-trained start of base size is shipped; use start 'random'"
+        if self.branches and self.rewind != "weights":
+            yield f"branches: are controls of rewound tickets; rewind {self.rewind!r} rewinds none"
+        if self.score == "high-magnitude" and "high-magnitude" in self.branches:
+            yield "branches: high-magnitude is no control where the score is high-magnitude too"
         if self.branch_levels and not self.branches:
             yield "branch_levels: names levels, but branches is empty"
         if any(level > last for level in self.branch_levels):
             yield f"branch_levels: the ladder ends at level {last}"
-        if self.protocol == "as_published":
-            yield from self._complaints_as_published()
-        elif not isinstance(self.ladder, str):
+        if not isinstance(self.ladder, str):
             ladder: tuple[float, ...] = self.ladder
             if any(b <= a for a, b in itertools.pairwise(ladder)):
                 yield "ladder: sparsities must rise from level to level"
+        if self.protocol == "as_published":
+            yield from self._complaints_as_published()
 
     def _complaints_as_published(self) -> Iterable[str]:
         if self.ladder == "imp":
@@ -253,6 +259,11 @@ class Study(BaseModel):
         ladder = self.ladder if isinstance(self.ladder, str) else "list"
         protocol = self.protocol.replace("_", "-")
         return f"{self.model}-{self.task}-{protocol}-{ladder}-{self.hash}"
+
+    @property
+    def start_name(self) -> str:
+        """Name of the pre-trained start that this study's model is given."""
+        return f"{self.model}{'' if self.boxes else '-no-boxes'}-{self.size}"
 
     def run_id(self, seed: int) -> str:
         """The name of one run: this study at one seed."""
@@ -363,8 +374,8 @@ PRESETS: dict[str, Preset] = {
     "base": Preset(
         "base-size models, meant for a GPU",
         {
-            "size": "base", "levels": 9, "epochs": 3, "seeds": [0, 1, 2], "batch_size": 32,
-            "learning_rate": 5e-5,
+            "size": "base", "start": "random", "levels": 9, "epochs": 3, "seeds": [0, 1, 2],
+            "batch_size": 32, "learning_rate": 5e-5,
         },
         _cells(MODELS, ["digits"]),
     ),
@@ -381,9 +392,9 @@ def plan(preset: str = DEFAULT_PRESET, **choices: Any) -> list[Study]:
     if preset not in PRESETS:
         raise StudyError(unknown("preset", preset, PRESETS))
     chosen = PRESETS[preset]
-    drop = _overruled(choices)
     studies = []
     for cell in _agreeing(chosen.cells, choices):
+        drop = _overruled(choices, cell)
         settings = {k: v for k, v in {**chosen.shared, **cell}.items() if k not in drop}
         studies.append(Study.build({**settings, **choices}))
     return list({study.name: study for study in studies}.values())
@@ -396,35 +407,39 @@ def _agreeing(
     axes = ("task", "model", "protocol", "ladder")
     for count in range(len(axes), 0, -1):
         wanted = {axis: choices[axis] for axis in axes[:count] if axis in choices}
-        agreeing = [c for c in cells if all(c.get(k, v) == v for k, v in wanted.items())]
+        agreeing = [c for c in cells if all(_axis(c, k) == v for k, v in wanted.items())]
         if agreeing:
             return agreeing
     return [{}]
 
 
-def _overruled(choices: Mapping[str, Any]) -> set[str]:
-    """Settings of a preset that make no sense beside these choices."""
+def _axis(cell: Mapping[str, Any], name: str) -> Any:
+    return cell.get(name, Study.model_fields[name].default)
+
+
+def _overruled(choices: Mapping[str, Any], cell: Mapping[str, Any]) -> set[str]:
+    """Settings of a preset's cell that make no sense beside these choices."""
     drop: set[str] = set()
     if "ladder" in choices or "levels" in choices:
         drop |= {"ladder", "levels", "branch_levels"}
     if "branches" in choices:
         drop |= {"branch_levels"}
-    if choices.get("protocol") == "as_published":
+    if choices.get("protocol", _axis(cell, "protocol")) != _axis(cell, "protocol"):
         drop |= {*AS_PUBLISHED, "levels", "branch_levels"}
     return drop
 
 
 # -- notebooks ----------------------------------------------------------------------------------
 _IPYTHON_NAMES = {"In", "Out", "exit", "quit", "open", "get_ipython"}
-_NOT_STUDY = {"preset", "store", "workers"}
+# Parameters of a notebook that are no settings of a study, and what they may be.
+_NOT_STUDY: dict[str, tuple[type, ...]] = {"preset": (str,), "store": (str,), "workers": (int,)}
 
 
-def studies_from_parameters(namespace: Mapping[str, Any], also: Iterable[str] = ()) -> list[Study]:
-    """Studies from the variables of a notebook's parameter cell: call it in the next cell.
+def check_parameters(namespace: Mapping[str, Any], known: Iterable[str]) -> dict[str, Any]:
+    """The variables of a notebook's parameter cell: call it in the next cell, with `globals()`.
 
-    Papermill only warns about a parameter that the notebook does not know, and checks no types;
-    this refuses both. None means "as the preset says". `also` names further parameters that the
-    notebook itself understands.
+    Papermill only warns about a parameter that a notebook does not know. This raises StudyError
+    for it, with the nearest known name.
     """
     given = {
         name: value
@@ -435,10 +450,25 @@ def studies_from_parameters(namespace: Mapping[str, Any], also: Iterable[str] = 
         and not callable(value)
         and type(value).__module__ != "__future__"
     }
-    known = [*Study.model_fields, *_NOT_STUDY, *also]
+    names = list(known)
     for name in given:
-        if name not in known:
-            raise StudyError(unknown("parameter", name, known))
+        if name not in names:
+            raise StudyError(unknown("parameter", name, names))
+    return given
+
+
+def studies_from_parameters(namespace: Mapping[str, Any], also: Iterable[str] = ()) -> list[Study]:
+    """Studies from the variables of a notebook's parameter cell, all of them checked.
+
+    None means "as the preset says". `also` names further parameters that the notebook itself
+    understands. Raises StudyError in one line for names, types and values that will not do.
+    """
+    given = check_parameters(namespace, [*Study.model_fields, *_NOT_STUDY, *also])
+    for name, kinds in _NOT_STUDY.items():
+        value = given.get(name)
+        if value is not None and (not isinstance(value, kinds) or isinstance(value, bool)):
+            wanted = "a whole number" if kinds == (int,) else "text"
+            raise StudyError(f"{name}: {value!r} will not do: it must be {wanted}")
     preset = given.get("preset") or DEFAULT_PRESET
     choices = {k: v for k, v in given.items() if k in Study.model_fields and v is not None}
     return plan(preset, **choices)

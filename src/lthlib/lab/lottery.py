@@ -17,6 +17,7 @@ Each level is written as soon as it is done, and holds what the next one needs.
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from typing import Any
 
 import pandas as pd
 import torch
+import transformers
 from safetensors.torch import load as tensors_from_bytes
 from safetensors.torch import save as tensors_to_bytes
 from torch import Tensor
@@ -53,11 +55,8 @@ from lthlib.lab.training import (
     steps_in,
     train,
 )
-from lthlib.records import RecordStore, RunWriter
+from lthlib.records import FORMAT, LAB_FORMAT, RecordStore, RunWriter, to_json
 from lthlib.study import GROUPS, MODALITIES, Rung, Study
-
-LAB_FORMAT = 1
-"""Raised when the lab would compute other numbers from the same study."""
 
 State = dict[str, Tensor]
 Progress = Callable[[str], None]
@@ -77,10 +76,12 @@ def run(
     TaskError, StudyError and TrainingError, each in one line.
     """
     name = study.run_id(seed)
-    if store.has(name):
-        return name
     with deterministic():
         lab = Lab(study, seed, device)
+        if store.has(name):
+            store.check_identity(name, lab.identity())
+            store.tidy(name)
+            return name
         with store.writer(name, lab.identity()) as writer:
             if not writer.finished:
                 store.write_items(lab.items_key, item_table(lab.task))
@@ -124,14 +125,14 @@ class Lab:
             self.start_sha256 = str(models.load_start(self.model)["sha256"])
         if self.task.kind == "multi":
             models.set_prior(self.model, self.task.train.labels)
-        self.model.to(device)
+        self.device = torch.device(device)
+        self.model.to(self.device)
         sample = self.task.train.inputs.take(torch.arange(min(8, len(self.task.train.items)))).to(
             device
         )
         self.dead = models.dead_names(self.model, sample)
         self.prunable = models.prunable_names(self.model, study.prunable, sample)
         self.groups = {n: models.group_of(self.model, n) for n, _ in self.model.named_parameters()}
-        self.started = now()
         self.theta_0 = self.state()
         steps = steps_in(len(self.task.train.items), study) * study.epochs
         if study.rewind_step >= steps:
@@ -157,6 +158,8 @@ class Lab:
             "start weights": self.start_sha256,
             "task data": self.items_key,
             "torch": torch.__version__,
+            "transformers": transformers.__version__,
+            "device": self.device.type,
         }
 
     # -- weights --------------------------------------------------------------------------------
@@ -180,6 +183,7 @@ class Lab:
     def write_level(self, writer: RunWriter, rung: Rung) -> None:
         """Compute one level and seal it."""
         level = Level(rung, [], [], [], [], {})
+        started, began = now(), time.perf_counter()
         if rung.level > 0 and self.study.protocol == "as_published":
             states = self.as_published_level(level)
         elif rung.level > 0:
@@ -194,6 +198,13 @@ class Lab:
         }
         blobs = {f"{name}.safetensors": tensors_to_bytes(state) for name, state in states.items()}
         blobs["tickets.safetensors"] = merge_tickets(level.tickets, self.start_sha256)
+        # Per level, since a run that was stopped may go on later and elsewhere.
+        circumstances = {
+            "started": started,
+            "seconds": time.perf_counter() - began,
+            **describe_environment(self.device),
+        }
+        blobs["circumstances.json"] = to_json(circumstances)
         writer.write_level(rung.level, tables, blobs)
 
     def dense_level(self, level: Level) -> dict[str, State]:
@@ -371,8 +382,10 @@ class Lab:
             for level in writer.levels()
             for prefix, ticket in self._tickets_at(writer, level)
         }
-        levels = writer.levels()
-        writer.finish(self._about(levels), merge_tickets(tickets, self.start_sha256))
+        circumstances = [
+            json.loads(writer.read_level(level, "circumstances.json")) for level in writer.levels()
+        ]
+        writer.finish(self._about(circumstances), merge_tickets(tickets, self.start_sha256))
 
     def _tickets_at(self, writer: RunWriter, level: int) -> Iterator[tuple[str, Ticket]]:
         data = writer.read_level(level, "tickets.safetensors")
@@ -380,10 +393,11 @@ class Lab:
             prefix = _prefix(level, branch)
             yield prefix, Ticket.from_bytes(data, prefix=prefix)
 
-    def _about(self, levels: list[int]) -> dict[str, Any]:
+    def _about(self, circumstances: list[dict[str, Any]]) -> dict[str, Any]:
+        """study.json; circumstances: when, how long and on what each level was made."""
         weights = {n: p.numel() for n, p in self.model.named_parameters()}
         return {
-            "format": 1,
+            "format": FORMAT,
             "run": self.name,
             "seed": self.seed,
             "study": self.study.settings(),
@@ -404,10 +418,10 @@ class Lab:
                 "never_used": sum(weights[n] for n in self.dead),
                 "never_used_names": list(self.dead),
             },
-            "levels": len(levels),
-            "started": self.started,
+            "levels": len(circumstances),
             "finished": now(),
-            **describe_environment(next(self.model.parameters()).device),
+            **circumstances[0],
+            "seconds": sum(level["seconds"] for level in circumstances),
         }
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+import lthlib
 from lthlib.lab.tasks import Split, Task
 
 PACKAGES = ("lthlib", "torch", "transformers", "numpy", "pandas", "pyarrow", "safetensors")
@@ -64,7 +65,7 @@ def _version(package: str) -> str:
 
 def _commit() -> str:
     """The commit of the source tree, marked when files differ from it; empty outside git."""
-    here = Path(__file__).parent
+    here = Path(lthlib.__file__).parent
     try:
         head = _git(here, "rev-parse", "HEAD")
         return head + ("+changes" if _git(here, "status", "--porcelain", "--", ".") else "")

@@ -97,6 +97,13 @@ class Guard:
         if self.weights:
             torch._foreach_mul_(self.weights, self.masks)
 
+    def mask_moments(self, optimizer: torch.optim.Optimizer) -> None:
+        """Forget what an optimizer remembers of weights that were pruned while it worked."""
+        for weight, mask in zip(self.weights, self.masks, strict=True):
+            for name, moment in optimizer.state[weight].items():
+                if name.startswith("exp_avg"):
+                    moment.mul_(mask)
+
 
 def make_optimizer(model: nn.Module, study: Study) -> torch.optim.AdamW:
     """AdamW; biases and layer norms (all vectors) do not decay, as in the models' own papers."""
@@ -123,22 +130,34 @@ def loss_of(task: Task, logits: Tensor, labels: Tensor, reduction: str = "mean")
 
 
 def decide(task: Task, logits: Tensor) -> Tensor:
-    """Predicted labels, int64 [B, K]. Equal logits give class 0, and a zero logit gives 0."""
+    """Predicted labels, int64 [B, K].
+
+    Ties fall as in the first source: equal logits give class 0 (argmax), and a zero logit gives 1
+    (sigmoid(0) >= 0.5). A model of zeros answers so, and what it answers is then an artefact.
+    """
     if task.kind == "single":
         return logits.argmax(dim=1, keepdim=True)
-    return (logits > 0).long()
+    return (logits >= 0).long()
 
 
 @torch.inference_mode()
 def predict(model: VLModel, split: Split, batch_size: int = 512) -> Tensor:
-    """Logits [N, outputs] of every item, on the CPU, with dropout off."""
+    """Logits [N, outputs] of every item, on the CPU, with dropout off.
+
+    Raises TrainingError when one of them is no finite number.
+    """
     model.eval()
     device = next(model.parameters()).device
     parts = [
         model(split.inputs.take(index).to(device)).float().cpu()
         for index in torch.split(torch.arange(len(split)), batch_size)
     ]
-    return torch.cat(parts)
+    logits = torch.cat(parts)
+    if not logits.isfinite().all():
+        raise TrainingError(
+            "the model's answers are no numbers: lower the learning rate or the gradient norm"
+        )
+    return logits
 
 
 def score(task: Task, logits: Tensor, labels: Tensor) -> tuple[float, float]:
@@ -220,6 +239,7 @@ def train(
             curves.append(loop.epoch(epoch, seed, first_step, after_step))
             if after_epoch is not None and (new := after_epoch(epoch + 1)) is not None:
                 loop.guard = Guard(model, new)
+                loop.guard.mask_moments(loop.optimizer)
     items = loop.history.frame(task.train.items)
     return Training(pd.DataFrame(curves), items, loop.total - first_step)
 

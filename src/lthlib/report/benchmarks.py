@@ -28,12 +28,13 @@ def read_benchmarks(folder: Path) -> dict[str, Found]:
 
 
 def masks_table(found: Found) -> Exhibit:
-    """One epoch with half of the prunable weights masked, against one epoch dense."""
+    """A training step with half of the prunable weights masked, against a dense one."""
     rows = [
         {"model": model_name(model), **_ratio(each), **_seconds(each, "masked", "dense")}
         for model, each in found["masks"].items()
     ]
-    return _table(rows, found, "An epoch of training with half of the prunable weights masked")
+    title = "A training step with half of the prunable weights masked, against a dense one"
+    return _table(rows, found, "masks", title)
 
 
 def ladder_table(found: Found) -> Exhibit:
@@ -47,11 +48,13 @@ def ladder_table(found: Found) -> Exhibit:
         }
         for model, each in found["ladder"].items()
     ]
+    amounts = " and ".join(f"{100 * amount:.0f} %" for amount in found["about"]["amounts"])
     return _table(
         rows,
         found,
-        "A whole ladder of the protocol as_published: this library against the source's way "
-        "(torch.nn.utils.prune with a DataLoader)",
+        "ladder",
+        f"A ladder of the protocol as_published with the amounts {amounts}, training and pruning: "
+        "this library against the source's way (torch.nn.utils.prune, DataLoader, plain AdamW)",
     )
 
 
@@ -71,15 +74,16 @@ def pruning_table(found: Found) -> Exhibit:
     return _table(
         rows,
         found,
+        "pruning",
         "Global magnitude pruning: this library against torch.nn.utils.prune.global_unstructured",
     )
 
 
-def about(found: Found) -> str:
-    """When and on what these were measured."""
+def about(found: Found, part: str) -> str:
+    """When and on what a part was measured."""
     how = found["about"]
     hardware = how["hardware"]
-    machine = hardware["processor"] if how["device"] == "cpu" else hardware["device"]
+    machine = hardware["processor"] if how["devices"][part] == "cpu" else hardware["device"]
     small = " A small check, too short to be a measurement." if how["small"] else ""
     return (
         f"Measured on {how['made'][:10]} on {machine} with one thread and torch "
@@ -87,11 +91,11 @@ def about(found: Found) -> str:
     )
 
 
-def _table(rows: list[dict[str, str]], found: Found, title: str) -> Exhibit:
+def _table(rows: list[dict[str, str]], found: Found, part: str, title: str) -> Exhibit:
     caption = (
         f"{title}. Ratios below 1 mean that the first is faster. Of the ratio the table gives the "
         "one of medians, the one of minima, and in brackets the lowest and highest of all turns; "
-        f"the two ways took turns. {about(found)}"
+        f"the two ways took turns. {about(found, part)}"
     )
     return plain_table(pd.DataFrame(rows), caption)
 

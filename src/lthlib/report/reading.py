@@ -59,6 +59,8 @@ def read(study: Study, store: RecordStore) -> Reading:
     predictions = store.table("predictions", names)
     levels = store.table("levels", names)
     about = tuple(store.study(name) for name in names)
+    for run in about[1:]:
+        store.check_identity(run["run"], about[0]["identity"])
     runs = pd.DataFrame(
         {"run": names, "model": study.model, "task": study.task, "seed": list(study.seeds)}
     )

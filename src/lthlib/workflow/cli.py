@@ -82,7 +82,9 @@ def _book(options: argparse.Namespace) -> int:
     root = project_root()
     environment = {**os.environ, "LTHLIB_PRESET": options.preset}
     if options.store:
-        environment["LTHLIB_STORE"] = options.store
+        # The book is built from the project's folder, and a path is given from the current one.
+        url = "://" in options.store
+        environment["LTHLIB_STORE"] = options.store if url else str(Path(options.store).resolve())
     program = str(Path(sys.executable).with_name("jupyter-book"))
     command = [program, "build", "-W", "--keep-going", "book"]
     status = subprocess.run(command, cwd=root, env=environment, check=False).returncode

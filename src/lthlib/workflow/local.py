@@ -6,6 +6,7 @@ gives the same numbers however many others go on beside it.
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
 import sys
@@ -14,9 +15,11 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from importlib.resources import files
+from typing import Any
 
-from lthlib.errors import StudyError, TrainingError
-from lthlib.records import RecordStore
+from lthlib.errors import RecordError, StudyError, TrainingError
+from lthlib.records import LAB_FORMAT, RecordStore
 from lthlib.study import Study
 
 Say = Callable[[str], None]
@@ -42,13 +45,34 @@ class Job:
 
 
 def missing(studies: Sequence[Study], store: RecordStore) -> list[Job]:
-    """Runs that the store does not hold finished; largest jobs keep their order."""
-    return [
-        Job(study, seed)
-        for study in studies
-        for seed in study.seeds
-        if not store.has(study.run_id(seed))
-    ]
+    """Runs that the store does not hold finished, in the order of the studies.
+
+    Raises RecordError for a finished run that the present code and weights would not make again.
+    """
+    jobs = []
+    for study in studies:
+        identity = _identity(study)
+        for seed in study.seeds:
+            name = study.run_id(seed)
+            if store.has(name):
+                store.check_identity(name, identity)
+                store.tidy(name)
+            else:
+                jobs.append(Job(study, seed))
+    return jobs
+
+
+def _identity(study: Study) -> dict[str, Any]:
+    """What can be told of a run's identity without torch and without making its task."""
+    if study.start == "random":
+        return {"lab": LAB_FORMAT, "start weights": "random"}
+    folder = files("lthlib") / "lab" / "models" / "weights"
+    try:
+        record = json.loads((folder / f"{study.start_name}.json").read_text())
+        return {"lab": LAB_FORMAT, "start weights": record["sha256"]}
+    except (OSError, ValueError, KeyError):
+        # A missing or damaged start is the lab's to report, where it is needed.
+        return {"lab": LAB_FORMAT}
 
 
 def run(
@@ -78,6 +102,11 @@ def run(
         f"records go to {store.files.url}"
     )
     _run_jobs(jobs, store, count, say)
+    if lost := [job.name for job in jobs if not store.has(job.name)]:
+        raise RecordError(
+            f"run {lost[0]} was done, but {store.files.url} does not hold it: such a store lives "
+            "in one process only; name a folder, or a URL that other processes can reach"
+        )
     return names
 
 
@@ -110,8 +139,12 @@ def _run_jobs(jobs: list[Job], store: RecordStore, workers: int, say: Say) -> No
         except BaseException:
             for future in futures:
                 future.cancel()
-            for process in (pool._processes or {}).values():
+            workers_left = dict(pool._processes or {})
+            for process in workers_left.values():
                 process.terminate()
+                process.join()
+            for job in jobs:
+                store.release(job.name, workers_left)
             raise
 
 

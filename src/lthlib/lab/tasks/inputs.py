@@ -60,7 +60,7 @@ class Task:
 
     kind "single": one decision between `classes`, two logits, cross entropy, the prediction is the
     greatest logit (a tie is class 0). kind "multi": one decision per name in `decisions`, one logit
-    each, binary cross entropy, the prediction is logit > 0.
+    each, binary cross entropy, the prediction is logit >= 0.
     """
 
     name: str
