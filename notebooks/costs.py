@@ -26,7 +26,9 @@ from pathlib import Path
 
 from lthlib.report import benchmarks
 from lthlib.report.notebook import say, show
+from lthlib.study import check_parameters
 
+check_parameters(globals(), ["results"])
 found = benchmarks.read_benchmarks(Path(results))
 if not found:
     say("No benchmarks have been run yet: `make bench` runs them.")

@@ -39,19 +39,14 @@ least: float = 0.8  # validation accuracy each must reach in four epochs, where 
 folder: str = ""  # where to write; empty: the library's own folder of weights
 
 # %%
-from pathlib import Path
-
 import matplotlib.pyplot as plt
 
 from lthlib.errors import WeightsError
 from lthlib.lab import pretraining, tasks
 from lthlib.lab.models import starts
-from lthlib.study import Study, studies_from_parameters
 
-# Refuses unknown names and wrong types, of which papermill only warns.
-studies_from_parameters(globals(), also=["scenes", "seed", "tries", "least", "folder"])
-recipe = pretraining.Recipe(scenes=scenes, epochs=epochs, learning_rate=learning_rate, seed=seed)
-study = Study.build(model=model, boxes=boxes, epochs=4, seeds=list(range(tries)))
+# Refuses what cannot be, of which papermill only warns, before anything is taught.
+recipe, study, target = pretraining.read_parameters(globals())
 
 # %% [markdown]
 # ## Four lessons
@@ -96,5 +91,5 @@ if boxes and worst < least:
         f"this start reaches {worst:.3f}, not {least}: pre-train longer, or set another seed"
     )
 record = pretraining.record_of(start, recipe, curves, tried)
-path = starts.save_start(start, record, Path(folder) if folder else starts.WEIGHTS)
+path = starts.save_start(start, record, target)
 f"{path.name}: {record['seconds'] / 60:.1f} minutes, worst validation accuracy {worst:.3f}"

@@ -27,7 +27,9 @@ samples: int = 6  # scenes of each task to show
 from lthlib.lab.tasks import load, render
 from lthlib.report.notebook import say, show
 from lthlib.report.scenes import gallery, make_up
+from lthlib.study import check_parameters
 
+check_parameters(globals(), ["data_seed", "samples"])
 tasks = {
     name: load(name, data_seed=data_seed, train_items=8, validation_items=8)
     for name in ("digits", "digit-reports")

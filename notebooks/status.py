@@ -24,7 +24,9 @@ stores: list = ["records/local", "records/shipped"]  # made here, and come with 
 from lthlib.records import open_store
 from lthlib.report import status
 from lthlib.report.notebook import say, show
+from lthlib.study import check_parameters
 
+check_parameters(globals(), ["stores"])
 opened = {store: open_store(store) for store in stores}
 
 # %% [markdown]

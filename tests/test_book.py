@@ -16,13 +16,15 @@ import yaml
 import small_book
 import synthetic
 from lthlib.errors import LthError, RecordError
+from lthlib.lab import provenance
 from lthlib.records import RecordStore, project_root
 from lthlib.report import chapters
 from lthlib.report.chapters import Book, editions, is_fresh, read_book, refresh
 from lthlib.report.execution import NotebookError
-from lthlib.study import DEFAULT_PRESET
+from lthlib.study import DEFAULT_PRESET, MODELS
 
 ROOT = project_root(Path(__file__).parent)
+WEIGHTS = "src/lthlib/lab/models/weights"
 
 
 @pytest.fixture(autouse=True)
@@ -82,6 +84,26 @@ def test_the_code_that_reads_records_is_in_the_key() -> None:
     found = chapters._files(package, chapters.CODE)
     assert {"study.py", "records.py", "report/measures.py", "report/figures.py"} <= set(found)
     assert not any(name.startswith("lab/") for name in found)
+
+
+@pytest.mark.parametrize("package", ["torch", "transformers", "safetensors", "lthlib"])
+def test_each_package_that_a_record_names_is_in_the_key(
+    project: Path, monkeypatch: pytest.MonkeyPatch, package: str
+) -> None:
+    before, real = key(project), chapters.version
+    monkeypatch.setattr(chapters, "version", lambda name: "99" if name == package else real(name))
+    assert key(project) != before
+
+
+def test_the_key_names_every_package_that_computes() -> None:
+    assert {*provenance.PACKAGES, "scikit-learn"} <= set(chapters.PACKAGES)
+    assert "absent" not in chapters._versions().values()
+
+
+def test_the_page_on_runs_comes_from_the_starts_that_ship() -> None:
+    (status,) = (c for c in read_book(ROOT).chapters if c.name == "status")
+    starts = {f"{WEIGHTS}/{name}-tiny.json" for name in MODELS}
+    assert starts <= set(chapters._files(ROOT, status.inputs))
 
 
 def test_local_records_are_preferred_once_they_are_complete(project: Path) -> None:

@@ -179,7 +179,8 @@ def about(study: Study, seed: int) -> dict[str, object]:
     hardware = {"processor": "a processor", "device": "cpu", "cores": 2}
     return {
         "format": 1, "run": study.run_id(seed), "seed": seed, "study": study.settings(),
-        "identity": {"lab": LAB_FORMAT, "start weights": "gone"}, "items": "k", "commit": "c" * 40 + "+changes",
+        "identity": {"lab": LAB_FORMAT, "start weights": "gone"}, "items": "k",
+        "commit": "c" * 40 + "+changes",
         "started": "2026-01-02T03:00:00+00:00", "finished": "2026-01-02T03:04:30+00:00",
         "versions": versions, "hardware": hardware,
     }  # fmt: skip

@@ -5,15 +5,16 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pandas as pd
 import pytest
 import torch
 from safetensors.torch import load as tensors_from_bytes
+from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from lthlib.errors import RecordError, StudyError
-from lthlib.lab import lottery
+from lthlib.lab import lottery, training
 from lthlib.lab.tickets import Ticket
 from lthlib.records import RecordStore, open_store
 from lthlib.study import MODELS, Study
@@ -59,12 +60,33 @@ class Witness:
         return next(t for key, _, t in self.seen if key == (level, branch, stage))
 
 
+def small(**choices: Any) -> Study:
+    return Study.build({**SMALL, "start": "random", **choices})
+
+
 def run(tmp_path: Path, **choices: Any) -> tuple[RecordStore, Study]:
-    study = Study.build({**SMALL, "start": "random", **choices})
+    study = small(**choices)
     store = open_store(tmp_path)
     for seed in study.seeds:
         lottery.run(study, seed, store)
     return store, study
+
+
+def equal(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(one[n], other[n]) for n in one)
+
+
+def dense_steps(study: Study) -> list[dict[str, torch.Tensor]]:
+    """The weights after 0, 1, 2, ... optimizer steps of a dense training, with no lottery in it."""
+    lab = lottery.Lab(study, 0)
+    states = [lab.state()]
+    hook = register_optimizer_step_post_hook(lambda *_: states.append(lab.state()))
+    try:
+        with training.deterministic():
+            training.train(lab.model, lab.task, study, 0)
+    finally:
+        hook.remove()
+    return states
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -121,6 +143,125 @@ def test_lottery(
     assert levels[levels.stage == "pruned"]["last_event"].eq("prune").all()
 
 
+@pytest.mark.parametrize("rewind_step", [0, 1, 3, 5])
+def test_theta_k_is_what_k_steps_leave_and_tickets_train_the_rest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rewind_step: int
+) -> None:
+    written: dict[int, dict[str, bytes]] = {}
+    real = lottery.RunWriter.write_level
+
+    def write_level(writer: Any, level: int, tables: Any, blobs: Any) -> None:
+        written[level] = dict(blobs)
+        real(writer, level, tables, blobs)
+
+    monkeypatch.setattr(lottery.RunWriter, "write_level", write_level)
+    choices: dict[str, Any] = {"epochs": 2, "levels": 1, "rewind_step": rewind_step}
+    choices["branches"] = ["random-mask"]
+    states = dense_steps(small(**choices))
+    total = len(states) - 1
+    assert total == 6
+    counted: list[int] = []
+    hook = register_optimizer_step_post_hook(lambda *_: counted.append(1))
+    try:
+        store, _ = run(tmp_path, **choices)
+    finally:
+        hook.remove()
+
+    theta_k = tensors_from_bytes(written[0]["theta_k.safetensors"])
+    assert [equal(theta_k, state) for state in states] == [
+        step == rewind_step for step in range(total + 1)
+    ]
+    assert equal(tensors_from_bytes(written[0]["trained.safetensors"]), states[-1])
+    steps = store.table("levels").query("stage == 'trained'").set_index(["level", "branch"]).steps
+    rest = total - rewind_step
+    assert steps.to_dict() == {(0, "main"): total, (1, "main"): rest, (1, "random-mask"): rest}
+    assert len(counted) == total + 2 * rest
+
+
+def test_a_ticket_that_prunes_nothing_trains_as_dense(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    witness = Witness(monkeypatch)
+    run(tmp_path, ladder=[1e-9])
+    dense, ticket = witness.state(0, "main", "trained"), witness.state(1, "main", "trained")
+    assert witness.ticket(1, "main", "trained").zeros == 0
+    assert equal(ticket, dense), "dense and tickets share order, dropout and schedule"
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_seeds_draw_their_own_start(model: str) -> None:
+    """A head for each seed; of the rest all is drawn, or nothing where it is pre-trained."""
+    for start in ("random", "pretrained"):
+        study = small(model=model, start=start, seeds=[0, 1])
+        lab = lottery.Lab(study, 0)
+        one, again, other = (lottery.Lab(study, seed).theta_0 for seed in (0, 0, 1))
+        assert equal(one, again)
+        heads = {n for n in one if lab.groups.get(n) == "head" and one[n].ndim > 1}
+        drawn = {*heads, *lab.prunable} if start == "random" else heads
+        assert heads
+        assert {n for n in drawn if torch.equal(one[n], other[n])} == set()
+        # Apart from the head, starts that are pre-trained are one and the same.
+        if start == "pretrained":
+            assert {n for n in one if not torch.equal(one[n], other[n])} == heads
+
+
+@pytest.mark.parametrize("score", get_args(Study.model_fields["score"].annotation))
+def test_scores_choose_the_survivors(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, score: str
+) -> None:
+    witness = Witness(monkeypatch)
+    _, study = run(tmp_path, score=score, ladder=[0.3, 0.6], rewind_step=1, seeds=[0])
+    theta_0 = lottery.Lab(study, 0).theta_0
+    before = {n: torch.ones_like(m) for n, m in witness.ticket(1, "main", "pruned").masks.items()}
+    for level in (1, 2):
+        masks = witness.ticket(level, "main", "pruned").masks
+        trained = witness.state(level - 1, "main", "trained")
+        theta_k = witness.state(level, "main", "rewound")
+
+        def survivors_and_victims(
+            weights: dict[str, torch.Tensor], masks: Any = masks, before: Any = before
+        ) -> tuple[torch.Tensor, torch.Tensor]:
+            """Sizes of the weights that this level kept, and of those that it pruned."""
+            kept = torch.cat([weights[n][m].abs() for n, m in masks.items()])
+            gone = torch.cat([weights[n][before[n] & ~m].abs() for n, m in masks.items()])
+            return kept, gone
+
+        def in_order(weights: dict[str, torch.Tensor], look: Any = survivors_and_victims) -> str:
+            kept, gone = look(weights)
+            if gone.max() <= kept.min():
+                return "smallest pruned"
+            return "largest pruned" if kept.max() <= gone.min() else "neither"
+
+        found = {"trained": in_order(trained), "theta_0": in_order(theta_0)}
+        assert (
+            found
+            == {
+                "low-magnitude": {"trained": "smallest pruned", "theta_0": "neither"},
+                "high-magnitude": {"trained": "largest pruned", "theta_0": "neither"},
+                "magnitude-at-init": {"trained": "neither", "theta_0": "smallest pruned"},
+                "random": {"trained": "neither", "theta_0": "neither"},
+            }[score]
+        )
+        assert in_order(theta_k) == "neither", "theta_k is no score's business"
+        if score == "random":
+            kept, gone = survivors_and_victims(trained)
+            assert kept.median().item() == pytest.approx(gone.median().item(), rel=0.05)
+        before = masks
+
+
+def test_random_scores_differ_from_seed_to_seed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tickets = []
+    for seed in (0, 1):
+        witness = Witness(monkeypatch)
+        run(tmp_path, score="random", ladder=[0.5], seeds=[seed])
+        tickets.append(witness.ticket(1, "main", "pruned").masks)
+        monkeypatch.undo()
+    one, other = (torch.cat([m.flatten() for m in masks.values()]) for masks in tickets)
+    assert (one == other).float().mean().item() == pytest.approx(0.5, abs=0.01)
+
+
 @pytest.mark.parametrize("model", MODELS)
 def test_as_published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: str) -> None:
     witness = Witness(monkeypatch)
@@ -175,13 +316,25 @@ def test_without_rewinding_weights_go_on(
 def test_branches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     witness = Witness(monkeypatch)
     branches = ["random-mask", "shuffled-mask", "reinitialised", "high-magnitude"]
-    store, _ = run(tmp_path, levels=2, branches=branches, branch_levels=[2])
+    store, study = run(tmp_path, levels=2, branches=branches, branch_levels=[2])
+    main_events = [
+        "prune", "rewind", "evaluate pruned", "rewind", "evaluate rewound", "train",
+        "evaluate trained",
+    ]  # fmt: skip
+    branch_events = ["rewind", "evaluate rewound", "train", "evaluate trained"]
+    assert witness.events == [
+        "train", "evaluate trained", *main_events * 2, *branch_events * 3, "prune", *branch_events,
+    ]  # fmt: skip
+    assert witness.events.count("train") == study.trainings() == 7
+    curves = store.table("curves").groupby(["level", "branch"]).size()
+    assert set(curves.loc[2].index) == {"main", *branches}
     table = store.table("levels")
     assert set(table[table.level == 1].branch) == {"main"}
     assert set(table[table.level == 2].branch) == {"main", *branches}
     assert len(set(table[table.level == 2].zeros)) == 1
     main = witness.ticket(2, "main", "rewound")
     theta_k = witness.state(2, "main", "rewound")
+    theta_0 = lottery.Lab(study, 0).theta_0
     tickets = {b: witness.ticket(2, b, "trained") for b in branches}
     shuffled = tickets["shuffled-mask"]
     assert all(int(m.sum()) == int(main.masks[n].sum()) for n, m in shuffled.masks.items())
@@ -189,6 +342,14 @@ def test_branches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert any(
         int(m.sum()) != int(main.masks[n].sum()) for n, m in tickets["random-mask"].masks.items()
     )
+    for branch, ticket in tickets.items():
+        rewound, trained = (witness.state(2, branch, s) for s in ("rewound", "trained"))
+        for name, mask in ticket.masks.items():
+            assert not rewound[name][~mask].any()
+            assert not trained[name][~mask].any()
+            assert not mask.any() or not torch.equal(rewound[name], trained[name]), "never trained"
+            if branch != "reinitialised":
+                assert torch.equal(rewound[name][mask], theta_0[name][mask])
     again = witness.state(2, "reinitialised", "rewound")
     for name, mask in main.masks.items():
         assert torch.equal(tickets["reinitialised"].masks[name], mask)
@@ -234,7 +395,7 @@ def test_the_records_hold_every_prediction(tmp_path: Path) -> None:
         **{(1, "main", stage): per_stage for stage in ("pruned", "rewound", "trained")},
     }
     logits = torch.tensor([row[0] for row in predictions.logits])
-    assert torch.equal((logits > 0).long(), torch.tensor(predictions.prediction.tolist()))
+    assert torch.equal((logits >= 0).long(), torch.tensor(predictions.prediction.tolist()))
     assert set(store.items(about["items"])["item"]) == set(predictions["item"])
     assert about["study"]["levels"] == 1
     assert about["versions"]["torch"] == torch.__version__.split("+")[0]
@@ -296,15 +457,33 @@ lottery.run(Study.build(eval(sys.argv[3])), 0, open_store(sys.argv[1]))
 
 
 @pytest.mark.slow
-def test_kill_and_resume_gives_equal_bytes(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "choices, limits",
+    [
+        ({"model": "uniter"}, (-1, -3, 7, 13, 24)),
+        ({"model": "visualbert", "rewind_step": 1}, (-2, 12)),
+        (
+            {
+                "model": "lxmert", "protocol": "as_published", "ladder": [0.5], "epochs": 3,
+                "levels": 4, "branches": [],
+            },
+            (-2, 9),
+        ),
+    ],
+    ids=["uniter", "visualbert-rewinding", "lxmert-as-published"],
+)  # fmt: skip
+def test_kill_and_resume_gives_equal_bytes(
+    tmp_path: Path, choices: dict[str, Any], limits: tuple[int, ...]
+) -> None:
     """kill -9 in a training step and in writes; what is resumed equals the uninterrupted run."""
     choices = {
         **SMALL, "start": "random", "levels": 2, "branches": ["random-mask", "reinitialised"],
+        **choices,
     }  # fmt: skip
     whole, study = run(tmp_path / "whole", **choices)
     name = study.run_id(0)
     here = str(Path(__file__).parent)
-    for limit in (-1, -3, 7, 13, 24):  # a training (negative), or a write
+    for limit in limits:  # a training (negative), or a write
         place = tmp_path / f"killed{limit}"
         command = [sys.executable, "-c", KILLED, str(place), str(limit), repr(choices), here]
         done = subprocess.run(command, check=False, capture_output=True, text=True)

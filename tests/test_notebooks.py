@@ -16,6 +16,7 @@ import papermill
 import pytest
 from matplotlib.figure import Figure
 
+from lthlib.errors import StudyError
 from lthlib.records import project_root
 from lthlib.report.execution import NotebookError, cells, execute, read_pair
 from lthlib.report.exhibits import Exhibit
@@ -110,6 +111,38 @@ def test_default_parameters_describe_studies(name: str) -> None:
     models = {"prune": ["uniter"], "compare": ["visualbert", "lxmert", "uniter"]}
     assert [study.model for study in studies] == models[name]
     assert {study.task for study in studies} == {"digits"}
+
+
+CHECKED = [name for name in NAMES if name not in {"parameters", "prune", "compare"}]
+
+
+def run_first_cells(name: str, changed: dict[str, Any]) -> None:
+    """The cell of parameters, what papermill puts after it, and the next cell."""
+    found = read_pair(ROOT / "notebooks" / name)
+    (at,) = (i for i, (_, _, tags) in enumerate(found) if "parameters" in tags)
+    variables: dict[str, Any] = {"__name__": "__main__"}
+    exec(found[at][1], variables)
+    variables |= changed
+    exec(found[at + 1][1], variables)
+
+
+@pytest.mark.parametrize("name", CHECKED)
+def test_an_unknown_name_is_refused_in_the_first_cell(name: str) -> None:
+    wrong = f"{next(iter(parameters_of(name)))}_"
+    with pytest.raises(StudyError, match=f"unknown parameter '{wrong}'; did you mean"):
+        run_first_cells(name, {wrong: 1})
+
+
+@pytest.mark.parametrize("name", CHECKED)
+def test_the_first_cell_takes_the_defaults(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    run_first_cells(name, {})
+
+
+@pytest.mark.parametrize("change", [{"least": "x"}, {"tries": 0}, {"seed": -1}, {"folder": 7}])
+def test_pretrain_checks_every_value_in_the_first_cell(change: dict[str, Any]) -> None:
+    with pytest.raises(StudyError, match=f"{next(iter(change))}: .* will not do"):
+        run_first_cells("pretrain", change)
 
 
 # -- execution ------------------------------------------------------------------------------------

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -107,10 +109,72 @@ def _rest(targets: pre.Targets) -> tuple[torch.Tensor, torch.Tensor, torch.Tenso
     return targets.region_class, targets.noun_at, targets.noun_box
 
 
-@pytest.mark.parametrize("change", [{"scenes": 0}, {"epochs": "abc"}, {"batch_size": 1.5}])
+@pytest.mark.parametrize(
+    "change",
+    [{"scenes": 0}, {"epochs": "abc"}, {"batch_size": 1.5}, {"epochs": True}, {"seed": -1}],
+)
 def test_counts_that_cannot_be_are_refused(change: dict[str, object]) -> None:
     with pytest.raises(StudyError, match=f"{next(iter(change))}: .* whole number"):
         pre.Recipe(**change)  # type: ignore[arg-type]
+
+
+# -- parameters of the notebook -------------------------------------------------------------------
+@pytest.fixture
+def given(tmp_path: Path) -> dict[str, object]:
+    return {
+        "model": "visualbert", "boxes": False, "scenes": 96, "epochs": 2, "learning_rate": 1e-3,
+        "seed": 3, "tries": 2, "least": 0.8, "folder": str(tmp_path / "a" / "b"),
+    }  # fmt: skip
+
+
+def test_parameters_become_a_recipe_a_study_and_a_folder(
+    given: dict[str, object], tmp_path: Path
+) -> None:
+    recipe, study, folder = pre.read_parameters({**given, "_": 1, "pre": pre, "learning_rate": 1})
+    assert recipe == pre.Recipe(scenes=96, epochs=2, learning_rate=1, seed=3)
+    assert (study.model, study.boxes, study.epochs, study.seeds) == ("visualbert", False, 4, (0, 1))
+    assert folder == tmp_path / "a" / "b" and list(folder.iterdir()) == []
+    assert pre.read_parameters({**given, "folder": ""})[2] == pre.WEIGHTS
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"leest": 1}, "unknown parameter 'leest'; did you mean 'least'?"),
+        ({"ladder": "imp"}, "unknown parameter 'ladder'"),
+        ({"model": "uniterr"}, "unknown model 'uniterr'; did you mean 'uniter'?"),
+        ({"model": "uniter"}, "boxes: only visualbert can go without them"),
+        ({"boxes": "no"}, "boxes: 'no' will not do"),
+        ({"scenes": 0}, "scenes: 0 will not do: a whole number from 1 is needed"),
+        ({"epochs": 2.5}, "epochs: 2.5 will not do: a whole number from 1 is needed"),
+        ({"seed": "x"}, "seed: 'x' will not do: a whole number from 0 is needed"),
+        ({"tries": 0}, "tries: 0 will not do: a whole number from 1 is needed"),
+        ({"tries": True}, "tries: True will not do: a whole number from 1 is needed"),
+        ({"least": "x"}, "least: 'x' will not do: a number from 0 to 1 is needed"),
+        ({"least": 80}, "least: 80 will not do: a number from 0 to 1 is needed"),
+        ({"least": float("nan")}, "least: nan will not do"),
+        ({"learning_rate": "1e-3"}, "learning_rate: '1e-3' will not do: a number above 0"),
+        ({"learning_rate": 0}, "learning_rate: 0 will not do: a number above 0"),
+        ({"learning_rate": float("nan")}, "learning_rate: nan will not do"),
+        ({"folder": 7}, "folder: 7 will not do: text is needed"),
+        ({"folder": "a\0b"}, "cannot be written to"),
+    ],
+)
+def test_parameters_are_refused_before_anything_is_taught(
+    given: dict[str, object], tmp_path: Path, change: dict[str, object], said: str
+) -> None:
+    with pytest.raises(StudyError) as caught:
+        pre.read_parameters({**given, **change})
+    assert said in str(caught.value) and "\n" not in str(caught.value)
+    assert not (tmp_path / "a").exists()
+
+
+def test_a_folder_that_cannot_be_written_is_refused(
+    given: dict[str, object], tmp_path: Path
+) -> None:
+    (tmp_path / "a").write_text("no folder")
+    with pytest.raises(StudyError, match=r"folder: '.*/a/b' cannot be written to: "):
+        pre.read_parameters(given)
 
 
 @pytest.mark.parametrize("name", ["visualbert", "lxmert", "uniter"])

@@ -19,10 +19,12 @@ The heads for the lessons are thrown away; what is left is a start (`lthlib.lab.
 from __future__ import annotations
 
 import hashlib
+import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -34,14 +36,14 @@ from torch.nn import functional as F
 from lthlib.errors import StudyError
 from lthlib.lab import provenance
 from lthlib.lab.models import VLModel, build
-from lthlib.lab.models.starts import body
+from lthlib.lab.models.starts import WEIGHTS, body
 from lthlib.lab.tasks import Task
 from lthlib.lab.tasks.inputs import Inputs
 from lthlib.lab.tasks.relations import NOUNS, captions, training_scenes
 from lthlib.lab.tasks.scenes import CANVAS, CROP, DISTRACTOR, EMPTY, Scenes, detect
 from lthlib.lab.tasks.vocabulary import MASK, PAD, UNK, encode, vocabulary
 from lthlib.lab.training import derive_seed, deterministic, rate, train
-from lthlib.study import Study
+from lthlib.study import Study, check_parameters
 
 CLASSES = DISTRACTOR + 1  # region classes: ten digits, and none
 WIDTH = 12  # ids in the longest caption, its two marks included
@@ -53,7 +55,7 @@ IGNORED = -100  # target that cross entropy passes over
 class Recipe:
     """How to pre-train. Counts are of scenes; every epoch reads each scene a new caption.
 
-    Raises StudyError for a count that is no whole number from 1.
+    Raises StudyError for a count, a seed or a learning rate that cannot be.
     """
 
     scenes: int = 48_000
@@ -68,15 +70,64 @@ class Recipe:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("scenes", "epochs", "batch_size"):
-            count = getattr(self, name)
-            if not isinstance(count, int) or count < 1:
-                raise StudyError(f"{name}: {count!r} will not do: a whole number from 1 is needed")
+        for name, least in {"scenes": 1, "epochs": 1, "batch_size": 1, "seed": 0}.items():
+            _check_whole(name, getattr(self, name), least)
+        if not _is_number(self.learning_rate) or not 0 < self.learning_rate <= 1:
+            raise _will_not_do("learning_rate", self.learning_rate, "a number above 0 and up to 1")
 
     @property
     def steps(self) -> int:
         """Optimizer steps in all."""
         return self.epochs * -(-self.scenes // self.batch_size)
+
+
+def _check_whole(name: str, value: object, least: int) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise _will_not_do(name, value, f"a whole number from {least}")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _will_not_do(name: str, value: object, needed: str) -> StudyError:
+    return StudyError(f"{name}: {value!r} will not do: {needed} is needed")
+
+
+PARAMETERS = (
+    "model", "boxes", "scenes", "epochs", "learning_rate", "seed", "tries", "least", "folder",
+)  # fmt: skip
+
+
+def read_parameters(namespace: Mapping[str, Any]) -> tuple[Recipe, Study, Path]:
+    """How to pre-train, how to try the start, and where to write it, from a notebook's variables.
+
+    All of them are checked before anything is taught, the folder by making it. Raises StudyError
+    in one line for names, types and values that will not do.
+    """
+    given = check_parameters(namespace, PARAMETERS)
+    recipe = Recipe(**{k: given[k] for k in ("scenes", "epochs", "learning_rate", "seed")})
+    _check_whole("tries", given["tries"], 1)
+    if not _is_number(given["least"]) or not 0 <= given["least"] <= 1:
+        raise _will_not_do("least", given["least"], "a number from 0 to 1")
+    study = Study.build(
+        model=given["model"], boxes=given["boxes"], epochs=4, seeds=list(range(given["tries"]))
+    )
+    return recipe, study, _folder(given["folder"])
+
+
+def _folder(name: object) -> Path:
+    """An existing folder that can be written to; "" is the library's own of weights."""
+    if not isinstance(name, str):
+        raise _will_not_do("folder", name, "text")
+    folder = Path(name) if name else WEIGHTS
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise StudyError(f"folder: {str(folder)!r} cannot be written to: {reason}") from None
+    return folder
 
 
 @dataclass(frozen=True)

@@ -37,8 +37,11 @@ Reads = Literal["study", "all", "none"]
 
 WORKERS = 2  # chapters executed at once; each is a process and its kernel
 
-# Versions of these can change a number or the look of a figure.
-PACKAGES = ("numpy", "pandas", "pyarrow", "scipy", "pingouin", "matplotlib", "seaborn")
+# Versions of these can change a number or the look of a figure, or are told on a page.
+PACKAGES = (
+    "lthlib", "numpy", "pandas", "pyarrow", "scipy", "pingouin", "matplotlib", "seaborn",
+    "torch", "transformers", "safetensors", "scikit-learn",
+)  # fmt: skip
 # Code that reads records and makes exhibits of them, below the library's own folder.
 CODE = ("report/**/*.py", "study.py", "records.py")
 

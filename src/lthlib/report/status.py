@@ -17,7 +17,7 @@ import pandas as pd
 
 import lthlib
 from lthlib.errors import RecordError
-from lthlib.records import RecordStore
+from lthlib.records import LAB_FORMAT, RecordStore
 from lthlib.report.exhibits import Exhibit
 from lthlib.report.plain import plain_table
 from lthlib.study import Study
@@ -45,9 +45,13 @@ def studies_table(stores: Stores) -> Exhibit:
 
 
 def runs_table(stores: Stores) -> Exhibit:
-    """One row per run: when, how long, on what, with which versions, and what has changed since."""
+    """One row per run: when, how long, on what, with which versions, and what has changed since.
+
+    Raises RecordError that names the first damaged file of any run.
+    """
     rows = []
     for where, name, about in _runs(stores):
+        stores[where].verify(name)
         rows.append(
             {
                 "run": name,
@@ -127,6 +131,9 @@ def _plain(value: object) -> str:
 
 
 def _minutes(about: Mapping[str, Any]) -> float:
+    """What the run took: a run that was interrupted began long before it ended."""
+    if "seconds" in about:  # older records lack it
+        return float(about["seconds"]) / 60
     began, ended = (datetime.datetime.fromisoformat(about[k]) for k in ("started", "finished"))
     return (ended - began).total_seconds() / 60
 
@@ -143,7 +150,10 @@ def _changes(about: Mapping[str, Any]) -> str:
         now = _installed(package)
         if now not in {then, ""}:
             changes.append(f"{package} {then} is now {now}")
-    start = about["identity"]["start weights"]
+    identity = about["identity"]
+    if identity.get("lab") != LAB_FORMAT:
+        changes.append("the lab now computes other numbers from the same study")
+    start = identity["start weights"]
     if start != "random" and start not in _shipped_starts():
         changes.append("its start weights are no longer those that ship")
     return "; ".join(changes) or "nothing has changed"
