@@ -131,7 +131,8 @@ def test_a_collapsed_modality_is_named(frames: dict[str, pd.DataFrame]) -> None:
     assert findings.collapse_sentence(levels).startswith("Every modality of every model keeps")
     levels.loc[(levels["level"] == 1) & (levels["model"] == "uniter"), "collapsed"] = "vision"
     assert findings.collapse_sentence(levels) == (
-        "Pruning leaves less than 1 % of one modality: vision of UNITER from 20.0 % on."
+        "Pruning leaves less than 1 % of one modality: vision of UNITER from 20.0 % on "
+        "(3 of 3 seeds there)."
     )
 
 

@@ -124,7 +124,10 @@ def collapse_sentence(levels: pd.DataFrame) -> str:
     places = []
     for (model, text), part in hit.groupby(["model", "collapsed"], sort=False):
         first = int(part["level"].min())
-        places.append(f"{text} of {model_name(str(model))} from {_sparsity(main, first)} on")
+        runs = main.loc[main["model"] == model, "run"].nunique()
+        seeds = f"{part.loc[part['level'] == first, 'run'].nunique()} of {runs} seeds"
+        where = f"from {_sparsity(main, first)} on ({seeds} there)"
+        places.append(f"{text} of {model_name(str(model))} {where}")
     if not places:
         return "Every modality of every model keeps at least 1 % of its prunable weights."
     return f"Pruning leaves less than 1 % of one modality: {_and(places)}."
