@@ -22,7 +22,7 @@ RESULTS = Path(__file__).parent / "results"
 
 
 def measure(small: bool, device: str) -> dict[str, Any]:
-    items, repeats = (64, 1) if small else (1280, 15)
+    items, repeats = (256, 1) if small else (1280, 15)
     sizes = (100_000,) if small else (110_000_000,)
     torch.set_num_threads(1)
     found: dict[str, Any] = {
