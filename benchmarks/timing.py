@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
+
 
 def interleave(
     ways: Mapping[str, Callable[[], object]], repeats: int, warm_up: int = 1
@@ -51,6 +53,7 @@ def summary(seconds: Mapping[str, list[float]]) -> dict[str, dict[str, float]]:
 
 
 def _measure(function: Callable[..., object], arguments: tuple[Any, ...], pipe: Any) -> None:
+    torch.set_num_threads(1)  # as in the parent, which a spawned process does not inherit
     function(*arguments)
     pipe.send(_own_peak())
 
