@@ -237,8 +237,7 @@ class Lab:
         self._train(level, "main", ticket)
         after = self.state()
         for branch in self.study.branches_at(level.rung.level):
-            dense = tensors_from_bytes(writer.read_level(0, "trained.safetensors"))
-            self._branch(level, branch, ticket, theta_k, dense)
+            self._branch(level, branch, ticket, theta_k, writer)
         return {"trained": after}
 
     def as_published_level(self, level: Level) -> dict[str, State]:
@@ -278,7 +277,7 @@ class Lab:
         return Ticket.from_bytes(data, prefix=_prefix(level, "main"))
 
     def _branch(
-        self, level: Level, branch: str, ticket: Ticket, theta_k: State, dense: State
+        self, level: Level, branch: str, ticket: Ticket, theta_k: State, writer: RunWriter
     ) -> None:
         """One control: same sparsity, same budget, another mask or other survivors."""
         generator = torch.Generator().manual_seed(derive_seed(self.seed, branch, level.rung.level))
@@ -288,6 +287,7 @@ class Lab:
         elif branch == "shuffled-mask":
             ticket = shuffled_mask(ticket, generator)
         elif branch == "high-magnitude":
+            dense = tensors_from_bytes(writer.read_level(0, "trained.safetensors"))
             ticket = self._prune(
                 dense, ticket.zeros, self.dense_ticket(), level.rung.level, "high-magnitude"
             )
