@@ -13,6 +13,7 @@ from lthlib.study import (
     Study,
     cumulative,
     plan,
+    reference,
     studies_from_parameters,
 )
 
@@ -52,6 +53,10 @@ from lthlib.study import (
         ({"protocol": "as_published", "ladder": [0.5, 0.5]}, ["ladder", "rise"]),
         ({"rewind": "none", "branches": ["random-mask"]}, ["branches", "rewound tickets"]),
         ({"size": "base", "start": "pretrained"}, ["start", "base", "'random'"]),
+        ({"observe": ["weight"]}, ["observe", "did you mean 'weights'"]),
+        ({"dense_epochs": 9}, ["dense_epochs", "one-shot"]),
+        ({"train_on": "train+test"}, ["train_on", "levels to 0"]),
+        ({"protocol": "as_published", "observe": ["weights"]}, ["observe", "fixes it"]),
         ({"clip_norm": float("inf")}, ["clip_norm", "finite"]),
         ({"score": "high-magnitude", "branches": ["high-magnitude"]}, ["branches", "no control"]),
     ],
@@ -81,12 +86,29 @@ def test_every_preset_makes_valid_distinct_studies() -> None:
 
 def test_full_preset_has_ten_seeds_both_ladders_both_protocols() -> None:
     studies = plan("full")
-    assert {(s.ladder, s.protocol) for s in studies} == {
+    found = {(s.ladder, s.protocol) for s in studies if len(s.seeds) == 10 for _ in MODELS}
+    assert found == {
         (ladder, protocol)
         for ladder in ("secondary", "concluding")
         for protocol in ("lottery", "as_published")
     }
-    assert all(len(s.seeds) == 10 for s in studies)
+
+
+def test_parts_of_the_reference_study_share_runs_and_keep_their_own_seeds() -> None:
+    # The source's usual rate stands in two parts, with ten seeds and with three.
+    (usual,) = reference("published-secondary", model="uniter")
+    (again,) = reference("published-rates", model="uniter", task="digits", learning_rate=1e-3)
+    assert usual.name == again.name
+    assert (len(usual.seeds), len(again.seeds)) == (10, 3)
+    (planned,) = [study for study in plan("full") if study.name == usual.name]
+    assert planned.seeds == usual.seeds
+
+
+def test_unknown_parts_and_choices_are_refused() -> None:
+    with pytest.raises(StudyError, match="did you mean 'concluding'"):
+        reference("concludin")
+    with pytest.raises(StudyError, match="no study with model 'vilbert'"):
+        reference("concluding", model="vilbert")
 
 
 def test_hash_covers_every_setting_but_seeds() -> None:
@@ -98,6 +120,7 @@ def test_hash_covers_every_setting_but_seeds() -> None:
         "prunable": "everything", "branches": ["random-mask"], "epochs": 9, "batch_size": 7,
         "learning_rate": 0.5, "weight_decay": 0.5, "warmup": 0.5, "clip_norm": 0.5,
         "train_items": 99, "validation_items": 99, "test_items": 99, "data_seed": 9,
+        "observe": ["weights"],
     }  # fmt: skip
     hashes = {Study.build({name: value}).hash for name, value in other.items()}
     hashes |= {
@@ -105,12 +128,24 @@ def test_hash_covers_every_setting_but_seeds() -> None:
         Study.build(protocol="as_published").hash,
         Study.build(size="base", start="random").hash,
         Study.build(branches=["random-mask"], branch_levels=[1]).hash,
+        Study.build(levels=1, dense_epochs=9).hash,
+        Study.build(levels=0, train_on="train+test").hash,
     }
     covered = {*other, "boxes", "protocol", "branch_levels", "seeds", "size"}
+    covered |= {"dense_epochs", "train_on"}
     assert covered == set(Study.model_fields), "a new field needs a line here"
-    assert len(hashes) == len(other) + 4
+    assert len(hashes) == len(other) + 6
     assert study.hash not in hashes
     assert Study.build(seeds=[7]).hash == study.hash
+
+
+def test_settings_learned_later_leave_old_names_alone() -> None:
+    # The name under which this study's records were shipped before `observe` and others existed.
+    study = Study.build(
+        model="uniter", ladder=[0.4, 0.7, 0.9], epochs=3, batch_size=128,
+        branches=["random-mask", "reinitialised"], branch_levels=[1],
+    )  # fmt: skip
+    assert study.hash == "136cab08"
 
 
 def test_settings_describe_the_study_again() -> None:
