@@ -44,6 +44,8 @@ LAB_FORMAT = 1
 IDENTITY = ("lab", "start weights", "task data")
 """What a finished run must share with the present code to count as the same run."""
 TABLES = ("levels", "predictions", "training", "curves")
+OBSERVED = ("weights", "states", "barriers")
+"""Tables that only studies with such an observation have."""
 Blobs = Mapping[str, bytes]
 
 
@@ -240,9 +242,9 @@ class RecordStore:
             _read_sealed(self.files, run, name, manifest)
 
     def table(self, name: str, runs: Iterable[str] | None = None) -> pd.DataFrame:
-        """One table (levels, predictions, training or curves) of the named runs, or of all."""
-        if name not in TABLES:
-            raise RecordError(f"no table {name!r}; a run has {', '.join(TABLES)}")
+        """One table (TABLES, OBSERVED) of the named runs, or of all."""
+        if name not in (*TABLES, *OBSERVED):
+            raise RecordError(f"no table {name!r}; a run has {', '.join((*TABLES, *OBSERVED))}")
         frames = [
             pd.read_parquet(io.BytesIO(self.blob(run, f"{name}.parquet")))
             for run in (self.runs() if runs is None else runs)
@@ -352,7 +354,8 @@ class RunWriter:
     def finish(self, study: Mapping[str, Any], tickets: bytes) -> None:
         """Join the levels into the run's own files, seal them, and drop the parts."""
         blobs = {"study.json": to_json(study), "tickets.safetensors": tickets}
-        for name in TABLES:
+        observed = set(_read_manifest(self.files, _part(self.run, 0))["files"])
+        for name in (*TABLES, *(t for t in OBSERVED if f"{t}.parquet" in observed)):
             parts = [self.read_level(level, f"{name}.parquet") for level in self.levels()]
             frames = [pd.read_parquet(io.BytesIO(part)) for part in parts]
             joined = pd.concat([f for f in frames if len(f)] or frames[:1], ignore_index=True)
@@ -434,6 +437,12 @@ def open_store(url: str | os.PathLike[str] | None = None) -> RecordStore:
 def shipped_store() -> RecordStore:
     """The records that come with the repository."""
     return RecordStore(project_root() / "records" / "shipped")
+
+
+def reference_store() -> RecordStore:
+    """The records of the reference study: those that ship, or those that LTHLIB_REFERENCE names."""
+    own = os.environ.get("LTHLIB_REFERENCE")
+    return RecordStore(own or project_root() / "records" / "reference")
 
 
 def project_root(start: Path | None = None) -> Path:

@@ -140,7 +140,7 @@ class Study(BaseModel):
     clip_norm: float = Field(1.0, gt=0, description="largest norm of the gradient")
     train_on: Literal["train", "train+test"] = Field(
         "train",
-        description="train+test: test items get a training history, and no test of anything is left",
+        description="train+test: test items get a training history, and test nothing any more",
     )
     train_items: int | None = Field(None, ge=8, description="training items; null: the default")
     validation_items: int | None = Field(

@@ -17,6 +17,7 @@ Each level is written as soon as it is done, and holds what the next one needs.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import time
 from collections.abc import Callable, Iterator
@@ -31,7 +32,7 @@ from safetensors.torch import save as tensors_to_bytes
 from torch import Tensor
 
 from lthlib.errors import StudyError
-from lthlib.lab import models
+from lthlib.lab import models, observations
 from lthlib.lab.provenance import describe_environment, now, task_key
 from lthlib.lab.regions import show_regions
 from lthlib.lab.scores import score as pruning_score
@@ -103,6 +104,7 @@ class Level:
     items: list[pd.DataFrame]
     curves: list[pd.DataFrame]
     tickets: dict[str, Ticket]
+    observed: dict[str, list[pd.DataFrame]]
 
 
 class Lab:
@@ -119,6 +121,9 @@ class Lab:
         )
         self.items_key = task_key(loaded)
         self.task = show_regions(loaded, study.regions)
+        if study.train_on == "train+test":
+            joined = self.task.train.join(self.task.test)
+            self.task = dataclasses.replace(self.task, train=joined)
         self.model = self._fresh(derive_seed(seed, "model"))
         self.start_sha256 = "random"
         if study.start == "pretrained":
@@ -134,7 +139,8 @@ class Lab:
         self.prunable = models.prunable_names(self.model, study.prunable, sample)
         self.groups = {n: models.group_of(self.model, n) for n, _ in self.model.named_parameters()}
         self.theta_0 = self.state()
-        steps = steps_in(len(self.task.train.items), study) * study.epochs
+        epochs = min(self.epochs(0), self.epochs(1))
+        steps = steps_in(len(self.task.train.items), study) * epochs
         if study.rewind_step >= steps:
             raise StudyError(
                 f"rewind_step: {study.rewind_step} lies beyond the training's {steps} steps"
@@ -150,6 +156,11 @@ class Lab:
             outputs=self.task.outputs,
             seed=seed,
         )
+
+    def epochs(self, level: int) -> int:
+        """Passes over the training items at a level."""
+        own = self.study.dense_epochs if level == 0 else None
+        return own or self.study.epochs
 
     def identity(self) -> dict[str, Any]:
         """What a run depends on beside its study: other values would give other numbers."""
@@ -182,7 +193,7 @@ class Lab:
     # -- the protocols --------------------------------------------------------------------------
     def write_level(self, writer: RunWriter, rung: Rung) -> None:
         """Compute one level and seal it."""
-        level = Level(rung, [], [], [], [], {})
+        level = Level(rung, [], [], [], [], {}, {name: [] for name in self.study.observe})
         started, began = now(), time.perf_counter()
         if rung.level > 0 and self.study.protocol == "as_published":
             states = self.as_published_level(level)
@@ -195,6 +206,7 @@ class Lab:
             "predictions": pd.concat(level.predictions, ignore_index=True),
             "training": pd.concat(level.items, ignore_index=True),
             "curves": pd.concat(level.curves, ignore_index=True),
+            **{name: pd.concat(rows, ignore_index=True) for name, rows in level.observed.items()},
         }
         blobs = {f"{name}.safetensors": tensors_to_bytes(state) for name, state in states.items()}
         blobs["tickets.safetensors"] = merge_tickets(level.tickets, self.start_sha256)
@@ -209,18 +221,17 @@ class Lab:
 
     def dense_level(self, level: Level) -> dict[str, State]:
         """Level 0: train theta_0 to the end, and keep theta_k on the way."""
-        theta_k = self.theta_0
-        if self.study.rewind_step == 0:
-            self._train(level, "main", self.dense_ticket())
-            return {"theta_k": theta_k, "trained": self.state()}
-        kept: dict[str, State] = {}
+        kept = {"theta_k": self.theta_0}
 
         def keep_theta_k(steps: int, _: torch.optim.Optimizer) -> None:
             if steps == self.study.rewind_step:
                 kept["theta_k"] = self.state()
 
         self._train(level, "main", self.dense_ticket(), after_step=keep_theta_k)
-        return {**kept, "trained": self.state()}
+        trained = self.state()
+        self._observe(level, "main", self.dense_ticket(), trained)
+        self._observe_main(level, self.dense_ticket(), kept["theta_k"])
+        return {**kept, "trained": trained}
 
     def lottery_level(self, level: Level, writer: RunWriter) -> dict[str, State]:
         """Prune what the last level trained (dense, if one-shot), rewind, train; then controls."""
@@ -236,8 +247,13 @@ class Lab:
             self._evaluate(level, "main", "rewound", ticket, "rewind")
         self._train(level, "main", ticket)
         after = self.state()
+        # The dense weights are read from disk only where something is made of them.
+        dense = self._dense(writer) if "weights" in self.study.observe else after
+        self._observe(level, "main", ticket, dense)
+        self._observe_main(level, ticket, theta_k)
         for branch in self.study.branches_at(level.rung.level):
-            self._branch(level, branch, ticket, theta_k, writer)
+            own = self._branch(level, branch, ticket, theta_k, writer)
+            self._observe(level, branch, own, dense)
         return {"trained": after}
 
     def as_published_level(self, level: Level) -> dict[str, State]:
@@ -278,8 +294,8 @@ class Lab:
 
     def _branch(
         self, level: Level, branch: str, ticket: Ticket, theta_k: State, writer: RunWriter
-    ) -> None:
-        """One control: same sparsity, same budget, another mask or other survivors."""
+    ) -> Ticket:
+        """One control: same sparsity, same budget, another mask or other survivors; its ticket."""
         generator = torch.Generator().manual_seed(derive_seed(self.seed, branch, level.rung.level))
         start = theta_k
         if branch == "random-mask":
@@ -287,9 +303,12 @@ class Lab:
         elif branch == "shuffled-mask":
             ticket = shuffled_mask(ticket, generator)
         elif branch == "high-magnitude":
-            dense = tensors_from_bytes(writer.read_level(0, "trained.safetensors"))
             ticket = self._prune(
-                dense, ticket.zeros, self.dense_ticket(), level.rung.level, "high-magnitude"
+                self._dense(writer),
+                ticket.zeros,
+                self.dense_ticket(),
+                level.rung.level,
+                "high-magnitude",
             )
         else:  # reinitialised: the same mask over survivors drawn anew
             fresh = self._fresh(derive_seed(self.seed, branch, level.rung.level)).state_dict()
@@ -297,32 +316,65 @@ class Lab:
         self.rewind(start, ticket)
         self._evaluate(level, branch, "rewound", ticket, "rewind")
         self._train(level, branch, ticket)
+        return ticket
 
+    def _dense(self, writer: RunWriter) -> State:
+        return tensors_from_bytes(writer.read_level(0, "trained.safetensors"))
+
+    # -- what else is recorded ------------------------------------------------------------------
+    def _observe(self, level: Level, branch: str, ticket: Ticket, dense: State) -> None:
+        """Where the trained weights stand, beside the start and the dense model's."""
+        if "weights" in self.study.observe:
+            rows = observations.weight_rows(ticket, self.state(), self.theta_0, dense, self.groups)
+            self._note(level, "weights", branch, rows)
+
+    def _observe_main(self, level: Level, ticket: Ticket, theta_k: State) -> None:
+        """Hidden states, and the line to a second training of the same ticket."""
+        if "states" in self.study.observe:
+            self._note(level, "states", "main", observations.state_rows(self.model, self.task))
+        if "barriers" in self.study.observe:
+            one = self.state()
+            self.rewind(theta_k, ticket)
+            # Another order of items from theta_k on, and nothing else (Frankle et al. 2020).
+            other = derive_seed(self.seed, "second training")
+            self._fit_with(level, ticket, other, first_step=self.study.rewind_step)
+            rows = observations.line_rows(self.model, self.task, one, self.state(), self.rewind)
+            self._note(level, "barriers", "main", rows)
+
+    def _note(self, level: Level, name: str, branch: str, rows: list[dict[str, Any]]) -> None:
+        about = {"run": self.name, "level": level.rung.level, "branch": branch}
+        level.observed[name].append(pd.DataFrame([{**about, **row} for row in rows]))
+
+    # -- training -------------------------------------------------------------------------------
     def _train(self, level: Level, branch: str, ticket: Ticket, **hooks: Any) -> None:
         """Train from where the model stands, then evaluate: training is the last event."""
         rewinds = self.study.rewind == "weights"
         began = time.perf_counter()
-        training = self._fit(
-            level,
-            branch,
-            ticket,
-            first_step=self.study.rewind_step if rewinds and level.rung.level > 0 else 0,
-            schedule="constant"
-            if self.study.rewind == "none" and self._is_ticket(level)
-            else "full",
-            **hooks,
-        )
+        first_step = self.study.rewind_step if rewinds and level.rung.level > 0 else 0
+        training = self._fit(level, branch, ticket, first_step=first_step, **hooks)
         self._evaluate(level, branch, "trained", ticket, "train", training, began)
 
     def _is_ticket(self, level: Level) -> bool:
         return level.rung.level > 0 and self.study.protocol == "lottery"
 
     def _fit(self, level: Level, branch: str, ticket: Ticket, **options: Any) -> Training:
-        training = train(self.model, self.task, self.study, self.seed, ticket=ticket, **options)
+        training = self._fit_with(level, ticket, self.seed, **options)
         about: dict[str, Any] = {"run": self.name, "level": level.rung.level, "branch": branch}
         level.curves.append(training.curves.assign(**about))
         level.items.append(training.items.assign(**about))
         return training
+
+    def _fit_with(self, level: Level, ticket: Ticket, seed: int, **options: Any) -> Training:
+        fine_tuned = self.study.rewind == "none" and self._is_ticket(level)
+        return train(
+            self.model,
+            self.task,
+            self.study.model_copy(update={"epochs": self.epochs(level.rung.level)}),
+            seed,
+            ticket=ticket,
+            schedule="constant" if fine_tuned else "full",
+            **options,
+        )
 
     def _evaluate(
         self,
@@ -350,7 +402,7 @@ class Lab:
                 "amount": level.rung.amount,
                 **self._counts(ticket),
                 "last_event": last_event,
-                "epochs": self.study.epochs if training else 0,
+                "epochs": self.epochs(level.rung.level) if training else 0,
                 "steps": training.steps if training else 0,
                 "train_loss": training.curves["train_loss"].iloc[-1] if training else None,
                 "validation_loss": validation[0],

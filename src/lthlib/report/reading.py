@@ -12,7 +12,7 @@ from lthlib.errors import RecordError
 from lthlib.records import RecordStore
 from lthlib.report import measures
 from lthlib.report.exhibits import model_name
-from lthlib.study import Study
+from lthlib.study import Study, reference
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,20 @@ class Reading:
     gate: pd.DataFrame
     matrix: pd.DataFrame
     floor: float | None
+    predictions: pd.DataFrame
+    store: RecordStore
+
+    @property
+    def runs(self) -> list[str]:
+        return self.study.run_ids()
+
+    def table(self, name: str) -> pd.DataFrame:
+        """A table of the records as it is: training, curves, weights, states or barriers."""
+        return self.store.table(name, self.runs)
+
+    def items(self) -> pd.DataFrame:
+        """Text and facts of each test item."""
+        return self.store.items(self.about[0]["items"])
 
     @property
     def stage(self) -> str:
@@ -81,7 +95,33 @@ def read(study: Study, store: RecordStore) -> Reading:
         gate=describe(measures.beats_trivial(predictions)),
         matrix=matrix,
         floor=measures.seed_floor(matrix),
+        predictions=predictions,
+        store=store,
     )
+
+
+def recorded(study: Study, store: RecordStore) -> Study:
+    """The study with those of its seeds that the store holds.
+
+    Raises RecordError where it holds none.
+    """
+    seeds = tuple(seed for seed in study.seeds if store.has(study.run_id(seed)))
+    if not seeds:
+        raise RecordError(
+            f"no run of {study.name} is in {store.files.url}: run `lth run --preset full` first"
+        )
+    return study.model_copy(update={"seeds": seeds})
+
+
+def read_part(part: str, store: RecordStore, **choices: Any) -> list[Reading]:
+    """The studies of a part of the reference study that agree with `choices`, read and measured.
+
+    Studies without any record are left out, and seeds without one too: records_line says what is
+    there. Raises RecordError where nothing is.
+    """
+    studies = reference(part, **choices)
+    held = [s for s in studies if any(store.has(run) for run in s.run_ids())]
+    return [read(recorded(study, store), store) for study in held or studies[:1]]
 
 
 def pruned(readings: Sequence[Reading]) -> list[Reading]:

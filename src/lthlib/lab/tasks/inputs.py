@@ -37,6 +37,9 @@ class Inputs:
         return Inputs(*(getattr(self, field.name).to(device) for field in fields(self)))
 
 
+_FIELDS = fields(Inputs)
+
+
 @dataclass(frozen=True)
 class Split:
     """N items of one part of a task.
@@ -52,6 +55,16 @@ class Split:
 
     def __len__(self) -> int:
         return len(self.items)
+
+    def join(self, other: Split) -> Split:
+        """The items of both, these first."""
+        pairs = [(getattr(self.inputs, f.name), getattr(other.inputs, f.name)) for f in _FIELDS]
+        return Split(
+            (*self.items, *other.items),
+            Inputs(*(torch.cat(pair) for pair in pairs)),
+            torch.cat((self.labels, other.labels)),
+            pd.concat((self.facts, other.facts), ignore_index=True),
+        )
 
 
 @dataclass(frozen=True)
