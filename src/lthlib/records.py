@@ -149,7 +149,7 @@ def _write_local(path: Path, data: bytes) -> None:
 
 
 # -- manifests ----------------------------------------------------------------------------------
-def _write_sealed(files: Files, folder: str, blobs: Blobs, about: Mapping[str, Any]) -> None:
+def write_sealed(files: Files, folder: str, blobs: Blobs, about: Mapping[str, Any]) -> None:
     """Write the files of a folder, then the manifest that makes them count."""
     for name, data in blobs.items():
         files.write(f"{folder}/{name}", data)
@@ -158,7 +158,7 @@ def _write_sealed(files: Files, folder: str, blobs: Blobs, about: Mapping[str, A
     files.write(f"{folder}/manifest.json", to_json(manifest))
 
 
-def _read_manifest(files: Files, folder: str) -> dict[str, Any]:
+def read_manifest(files: Files, folder: str) -> dict[str, Any]:
     where = files.path(f"{folder}/manifest.json")
     try:
         manifest = json.loads(files.read(f"{folder}/manifest.json"))
@@ -178,7 +178,7 @@ def _read_manifest(files: Files, folder: str) -> dict[str, Any]:
     return dict(manifest)
 
 
-def _read_sealed(files: Files, folder: str, name: str, manifest: Mapping[str, Any]) -> bytes:
+def read_sealed(files: Files, folder: str, name: str, manifest: Mapping[str, Any]) -> bytes:
     """One file of a sealed folder, checked against its manifest."""
     where = files.path(f"{folder}/{name}")
     if name not in manifest["files"]:
@@ -225,11 +225,11 @@ class RecordStore:
             raise RecordError(
                 f"run {run} is not in {self.files.url}, or not finished: run its study first"
             )
-        return _read_manifest(self.files, run)
+        return read_manifest(self.files, run)
 
     def blob(self, run: str, name: str) -> bytes:
         """One file of a finished run, whole and verified."""
-        return _read_sealed(self.files, run, name, self.manifest(run))
+        return read_sealed(self.files, run, name, self.manifest(run))
 
     def study(self, run: str) -> dict[str, Any]:
         """study.json of a run."""
@@ -239,7 +239,7 @@ class RecordStore:
         """Read every file of a run; raises RecordError that names the first damaged one."""
         manifest = self.manifest(run)
         for name in manifest["files"]:
-            _read_sealed(self.files, run, name, manifest)
+            read_sealed(self.files, run, name, manifest)
 
     def table(self, name: str, runs: Iterable[str] | None = None) -> pd.DataFrame:
         """One table (TABLES, OBSERVED) of the named runs, or of all."""
@@ -290,17 +290,17 @@ class RecordStore:
                 raise RecordError(f"{name!r} in {self.files.url} is no name of a run or of items")
         target.write_items(key, self.items(key))
         if not target.has(run):
-            _write_sealed(target.files, run, blobs, {"run": run})
+            write_sealed(target.files, run, blobs, {"run": run})
 
     # Items: what the test items of a task are (text, relation, ...), once for all its runs.
     def write_items(self, key: str, items: pd.DataFrame) -> None:
         data = to_parquet(items)
         if not self.files.exists(f"items/{key}/manifest.json"):
-            _write_sealed(self.files, f"items/{key}", {"items.parquet": data}, {"items": key})
+            write_sealed(self.files, f"items/{key}", {"items.parquet": data}, {"items": key})
 
     def items(self, key: str) -> pd.DataFrame:
-        manifest = _read_manifest(self.files, f"items/{key}")
-        data = _read_sealed(self.files, f"items/{key}", "items.parquet", manifest)
+        manifest = read_manifest(self.files, f"items/{key}")
+        data = read_sealed(self.files, f"items/{key}", "items.parquet", manifest)
         return pd.read_parquet(io.BytesIO(data))
 
     @contextlib.contextmanager
@@ -344,23 +344,23 @@ class RunWriter:
     def read_level(self, level: int, name: str) -> bytes:
         """One verified file of a finished level."""
         folder = _part(self.run, level)
-        return _read_sealed(self.files, folder, name, _read_manifest(self.files, folder))
+        return read_sealed(self.files, folder, name, read_manifest(self.files, folder))
 
     def write_level(self, level: int, tables: Mapping[str, pd.DataFrame], blobs: Blobs) -> None:
         """Seal one level: its tables, and whatever the next level needs."""
         data = {f"{name}.parquet": to_parquet(frame) for name, frame in tables.items()}
-        _write_sealed(self.files, _part(self.run, level), {**data, **blobs}, {"level": level})
+        write_sealed(self.files, _part(self.run, level), {**data, **blobs}, {"level": level})
 
     def finish(self, study: Mapping[str, Any], tickets: bytes) -> None:
         """Join the levels into the run's own files, seal them, and drop the parts."""
         blobs = {"study.json": to_json(study), "tickets.safetensors": tickets}
-        observed = set(_read_manifest(self.files, _part(self.run, 0))["files"])
+        observed = set(read_manifest(self.files, _part(self.run, 0))["files"])
         for name in (*TABLES, *(t for t in OBSERVED if f"{t}.parquet" in observed)):
             parts = [self.read_level(level, f"{name}.parquet") for level in self.levels()]
             frames = [pd.read_parquet(io.BytesIO(part)) for part in parts]
             joined = pd.concat([f for f in frames if len(f)] or frames[:1], ignore_index=True)
             blobs[f"{name}.parquet"] = to_parquet(joined)
-        _write_sealed(self.files, self.run, blobs, {"run": self.run})
+        write_sealed(self.files, self.run, blobs, {"run": self.run})
         self.files.remove(f"{self.run}/parts")
         self.finished = True
 
@@ -439,12 +439,6 @@ def shipped_store() -> RecordStore:
     return RecordStore(project_root() / "records" / "shipped")
 
 
-def reference_store() -> RecordStore:
-    """The records of the reference study: those that ship, or those that LTHLIB_REFERENCE names."""
-    own = os.environ.get("LTHLIB_REFERENCE")
-    return RecordStore(own or project_root() / "records" / "reference")
-
-
 def project_root(start: Path | None = None) -> Path:
     """The folder with `_config.yml` and `notebooks`, above the current one or above this file."""
     here = (start or Path.cwd()).resolve()
@@ -465,3 +459,9 @@ def common_runs(stores: Sequence[RecordStore], runs: Iterable[str]) -> RecordSto
         f"run {missing[0]} is finished in none of {', '.join(s.files.url for s in stores)}: "
         "run its study first (`make report`, or papermill with notebooks/prune.ipynb)"
     )
+
+
+def reference_store(url: str = "") -> RecordStore:
+    from lthlib.packs import reference_store as opened
+
+    return opened(url)

@@ -1,0 +1,105 @@
+"""Packs: what they keep is what the records say, and what they drop is said."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from lthlib.errors import RecordError
+from lthlib.packs import PackedStore, pack, reference_store, store_at
+from lthlib.records import Files, RecordStore, shipped_store
+from lthlib.report.reading import read
+from lthlib.study import Study, plan
+
+SOURCE = shipped_store()
+STUDIES = {s.task: s for s in plan("quick", model="uniter")}
+
+
+@pytest.fixture(scope="module")
+def packed(tmp_path_factory: pytest.TempPathFactory) -> PackedStore:
+    folder = tmp_path_factory.mktemp("packs")
+    for study in STUDIES.values():
+        pack(study.run_ids(), SOURCE, Files(folder))
+    store = store_at(folder)
+    assert isinstance(store, PackedStore)
+    return store
+
+
+@pytest.mark.parametrize("study", STUDIES.values(), ids=STUDIES)
+def test_measures_of_a_pack_are_those_of_its_records(study: Study, packed: PackedStore) -> None:
+    ours, theirs = read(study, packed), read(study, SOURCE)
+    pd.testing.assert_frame_equal(ours.levels, theirs.levels)
+    keys = ["run", "level", "branch", "stage"]
+    for name in ("quality", "agreements", "gate"):
+        one, two = (getattr(reading, name).set_index(keys) for reading in (ours, theirs))
+        kept = two[(two.index.get_level_values("stage") == "trained") |
+                   (two.index.get_level_values("branch") == "main")]  # fmt: skip
+        pd.testing.assert_frame_equal(one.sort_index(), kept.sort_index())
+    pd.testing.assert_frame_equal(ours.items(), theirs.items())
+    assert ours.floor == theirs.floor
+
+
+@pytest.mark.parametrize("study", STUDIES.values(), ids=STUDIES)
+def test_logits_are_right_to_two_decimals(study: Study, packed: PackedStore) -> None:
+    keys = ["run", "level", "branch", "stage", "item", "decision"]
+    frames = [s.table("predictions", study.run_ids()[:1]) for s in (packed, SOURCE)]
+    ours, theirs = (f[f["stage"] == "trained"].set_index(keys).sort_index() for f in frames)
+    assert ours.index.equals(theirs.index)
+    assert ours["prediction"].equals(theirs["prediction"])
+    one, two = (np.stack(f["logits"].to_list()) for f in (ours, theirs))
+    margins = [m[:, -1] - m[:, 0] if m.shape[1] == 2 else m[:, 0] for m in (one, two)]
+    assert np.abs(margins[0] - margins[1]).max() <= 0.00501
+    untrained = frames[0][frames[0]["stage"] != "trained"]
+    assert untrained["logits"].isna().all()
+
+
+def test_equal_records_give_equal_packs(packed: PackedStore, tmp_path: Path) -> None:
+    runs = STUDIES["digits"].run_ids()
+    name = pack(runs, SOURCE, Files(tmp_path))
+    assert PackedStore(tmp_path).manifest(runs[0]) == packed.manifest(runs[0])
+    assert name == STUDIES["digits"].name
+    assert set(PackedStore(tmp_path).runs()) == set(runs)
+
+
+def test_a_pack_says_where_its_records_came_from(packed: PackedStore) -> None:
+    run = STUDIES["digits"].run_ids()[1]
+    about = packed.study(run)
+    assert about["files"] == SOURCE.manifest(run)["files"]
+    assert about["seed"] == 1
+
+
+def test_damage_is_named(tmp_path: Path) -> None:
+    runs = STUDIES["digits"].run_ids()
+    name = pack(runs, SOURCE, Files(tmp_path))
+    path = tmp_path / name / "predictions.parquet"
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(RecordError, match=r"predictions\.parquet is damaged"):
+        PackedStore(tmp_path).table("predictions", runs)
+    with pytest.raises(RecordError, match=r"predictions\.parquet is damaged"):
+        PackedStore(tmp_path).verify(runs[2])
+
+
+def test_what_cannot_be_packed_or_found_is_one_line(packed: PackedStore, tmp_path: Path) -> None:
+    runs = [study.run_id(0) for study in STUDIES.values()]
+    with pytest.raises(RecordError, match="the runs of one study, not of"):
+        pack(runs, SOURCE, Files(tmp_path))
+    with pytest.raises(RecordError, match="run its study"):
+        pack([STUDIES["digits"].run_id(7)], SOURCE, Files(tmp_path))
+    assert not (tmp_path / "packs.json").exists()
+    with pytest.raises(RecordError, match="not packed"):
+        packed.table("levels", [STUDIES["digits"].run_id(7)])
+    with pytest.raises(RecordError, match="only read"):
+        packed.writer("x", {})
+
+
+def test_the_reference_can_be_another_folder(
+    packed: PackedStore, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("LTHLIB_REFERENCE", packed.files.url)
+    assert reference_store().runs() == packed.runs()
+    assert type(reference_store(str(tmp_path))) is RecordStore
