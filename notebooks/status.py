@@ -15,19 +15,21 @@
 # # The records, run by run
 #
 # A run is one study at one seed. The records that this book may show are those made here
-# (`records/local`) and those that came with the repository (`records/shipped`).
+# (`records/local`), those that came with the repository (`records/shipped`), and those of the
+# reference study, which come packed (`records/reference`): all runs of a study in one folder.
 
 # %% tags=["parameters", "hide-input"]
-stores: list = ["records/local", "records/shipped"]  # made here, and come with the repository
+stores: list = ["records/local", "records/shipped", "records/reference"]  # where records may lie
 
 # %% tags=["hide-input"]
-from lthlib.records import open_store
+from lthlib.packs import PackedStore, store_at
 from lthlib.report import status
 from lthlib.report.notebook import say, show
 from lthlib.study import check_parameters
 
 check_parameters(globals(), ["stores"])
-opened = {store: open_store(store) for store in stores}
+opened = {store: store_at(store) for store in stores}
+whole = {name: store for name, store in opened.items() if not isinstance(store, PackedStore)}
 
 # %% [markdown]
 # ## Studies
@@ -37,15 +39,17 @@ show(status.studies_table(opened), "studies")
 
 # %% [markdown]
 # ## Runs
+#
+# Runs of the reference study stand in the table above, study by study.
 
 # %% tags=["hide-input"]
-show(status.runs_table(opened), "runs")
+show(status.runs_table(whole), "runs")
 
 # %% [markdown]
 # ## The same numbers again?
 
 # %% tags=["hide-input"]
-repeated = status.repeated_table(*opened.values())
+repeated = status.repeated_table(*list(whole.values())[:2])
 if repeated is None:
     say("No run was made both here and for the repository, so there is nothing to compare yet.")
 else:

@@ -17,11 +17,12 @@ import small_book
 import synthetic
 from lthlib.errors import LthError, RecordError
 from lthlib.lab import provenance
-from lthlib.records import RecordStore, project_root
+from lthlib.packs import pack
+from lthlib.records import Files, RecordStore, project_root, shipped_store
 from lthlib.report import chapters
 from lthlib.report.chapters import Book, editions, is_fresh, read_book, refresh
 from lthlib.report.execution import NotebookError
-from lthlib.study import DEFAULT_PRESET, MODELS
+from lthlib.study import DEFAULT_PRESET, MODELS, plan
 
 ROOT = project_root(Path(__file__).parent)
 WEIGHTS = "src/lthlib/lab/models/weights"
@@ -31,6 +32,7 @@ WEIGHTS = "src/lthlib/lab/models/weights"
 def no_overrides(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("LTHLIB_PRESET", raising=False)
     monkeypatch.delenv("LTHLIB_STORE", raising=False)
+    monkeypatch.delenv("LTHLIB_REFERENCE", raising=False)
 
 
 @pytest.fixture
@@ -131,6 +133,33 @@ def test_preset_and_first_store_can_be_overruled(
     monkeypatch.setenv("LTHLIB_PRESET", "quik")
     with pytest.raises(LthError, match="did you mean 'quick'"):
         editions(read_book(project))
+
+
+def test_chapters_of_the_reference_study_follow_its_packs(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    declared = project / "book" / "chapters.toml"
+    declared.write_text(declared.read_text().replace('"study"', '"reference"'))
+    runs, shipped = small_quick_runs(), shipped_store()
+    pack(runs[:2], shipped, Files(project / "records" / "reference"))
+    (before,) = editions(read_book(project))
+    assert before.parameters["store"] == "records/reference"
+    pack(runs[2:], shipped, Files(project / "records" / "reference"))
+    (after,) = editions(read_book(project))
+    assert after.key != before.key, "another seed"
+    (path,) = (project / "records" / "reference").glob("uniter*/levels.*.parquet")
+    path.write_bytes(b"")
+    with pytest.raises(RecordError, match=r"levels\.\w+\.parquet is damaged"):
+        editions(read_book(project))
+    # One setting puts another store in their place, packed or not.
+    monkeypatch.setenv("LTHLIB_REFERENCE", shipped.files.url)
+    (own,) = editions(read_book(project))
+    assert own.parameters["store"] == shipped.files.url
+
+
+def small_quick_runs() -> list[str]:
+    (study,) = plan("quick", model="uniter", task="digits")
+    return study.run_ids()
 
 
 def test_a_damaged_record_stops_the_build_with_its_name(project: Path) -> None:

@@ -64,6 +64,36 @@ def test_equal_records_give_equal_packs(packed: PackedStore, tmp_path: Path) -> 
     assert set(PackedStore(tmp_path).runs()) == set(runs)
 
 
+def test_seeds_join_a_pack_as_if_packed_together(packed: PackedStore, tmp_path: Path) -> None:
+    runs = STUDIES["digits"].run_ids()
+    for part in ([runs[2]], [runs[0]], [runs[1], runs[2]]):
+        pack(part, SOURCE, Files(tmp_path))
+    store = PackedStore(tmp_path)
+    assert store.runs() == sorted(runs)
+    assert store.manifest(runs[0]) == packed.manifest(runs[0])
+    files = {path.name for path in (tmp_path / STUDIES["digits"].name).iterdir()}
+    assert files == {*store.manifest(runs[0])["files"], "manifest.json"}, "nothing old is left"
+
+
+def test_a_pack_stays_whole_when_its_successor_is_not_finished(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs, files = STUDIES["digits"].run_ids(), Files(tmp_path)
+    pack(runs[:1], SOURCE, files)
+
+    def full_disk(name: str, data: bytes) -> None:
+        if name.endswith("manifest.json"):
+            raise RecordError("no space left")
+        Files(tmp_path).write(name, data)
+
+    monkeypatch.setattr(files, "write", full_disk)
+    with pytest.raises(RecordError, match="no space"):
+        pack(runs[1:], SOURCE, files)
+    store = PackedStore(tmp_path)
+    store.verify(runs[0])
+    assert store.runs() == runs[:1]
+
+
 def test_a_pack_says_where_its_records_came_from(packed: PackedStore) -> None:
     run = STUDIES["digits"].run_ids()[1]
     about = packed.study(run)
@@ -74,13 +104,13 @@ def test_a_pack_says_where_its_records_came_from(packed: PackedStore) -> None:
 def test_damage_is_named(tmp_path: Path) -> None:
     runs = STUDIES["digits"].run_ids()
     name = pack(runs, SOURCE, Files(tmp_path))
-    path = tmp_path / name / "predictions.parquet"
+    (path,) = (tmp_path / name).glob("predictions.*.parquet")
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
     path.write_bytes(data)
-    with pytest.raises(RecordError, match=r"predictions\.parquet is damaged"):
+    with pytest.raises(RecordError, match=r"predictions\.\w+\.parquet is damaged"):
         PackedStore(tmp_path).table("predictions", runs)
-    with pytest.raises(RecordError, match=r"predictions\.parquet is damaged"):
+    with pytest.raises(RecordError, match=r"predictions\.\w+\.parquet is damaged"):
         PackedStore(tmp_path).verify(runs[2])
 
 

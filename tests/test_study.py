@@ -184,13 +184,11 @@ def test_choices_narrow_a_preset_or_make_one_study() -> None:
     (lone,) = plan("quick", model="lxmert", task="digit-reports")
     (like,) = plan("quick", model="uniter", task="digit-reports")
     assert lone.settings() == {**like.settings(), "model": "lxmert"}, "the task lends its settings"
-    full = plan("full", model="uniter", task="digits", ladder="secondary")
-    assert [(s.protocol, s.ladder) for s in full] == [
-        ("lottery", "secondary"), ("as_published", "secondary"),
-    ]  # fmt: skip
+    full = plan("full", model="uniter", task="digits", ladder="secondary", learning_rate=1e-3)
+    assert {s.protocol for s in full} == {"lottery", "as_published"}
     published = plan("full", protocol="as_published")
     assert {s.ladder for s in published} == {"secondary", "concluding"}
-    assert len(published) == len(plan("full", protocol="lottery")) == len(plan("full")) // 2
+    assert len(published) + len(plan("full", protocol="lottery")) == len(plan("full"))
     (bare,) = plan("quick", model="uniter", task="digits", branches=[])
     assert bare.branch_levels == ()
     (imp,) = plan("quick", model="uniter", task="digits", levels=2)

@@ -2,8 +2,8 @@
 
     packs.json                     says that this folder holds packs
     items/<key>/                   the test items, as in any store
-    <study>/runs.json              study.json of each run, and the SHA-256 of its full files
-    <study>/levels.parquet ...     the tables of all its runs, joined
+    <study>/runs.*.json            study.json of each run, and the SHA-256 of its full files
+    <study>/levels.*.parquet ...   the tables of all its runs, joined
     <study>/manifest.json          size and SHA-256 of each file, written last
 
 A pack holds less than the records that it is made from, and says what: answers to every item at
@@ -19,6 +19,7 @@ import json
 import os
 import re
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -37,6 +38,7 @@ from lthlib.records import (
     project_root,
     read_manifest,
     read_sealed,
+    sha256,
     to_json,
     write_sealed,
 )
@@ -53,33 +55,80 @@ _WORDS = ("run", "branch", "stage", "item", "decision", "group", "site")
 def pack(runs: Iterable[str], source: RecordStore, target: Files) -> str:
     """Pack finished runs of one study; returns the study's name.
 
-    A pack of the same study that is there is replaced, once the new one is whole.
-    Raises RecordError for runs that are missing, damaged, or of different studies.
+    Runs of that study that are packed there already stay, and runs of the same name are replaced,
+    once the new pack is whole. Raises RecordError for runs that are missing, damaged, of different
+    studies, or made with other start weights or other items than those that are there.
     """
     names = list(runs)
     studies = {_study_of(name) for name in names}
     if len(studies) != 1:
-        raise RecordError(
-            f"a pack holds the runs of one study, not of {', '.join(sorted(studies))}"
-        )
+        several = ", ".join(sorted(studies))
+        raise RecordError(f"a pack holds the runs of one study, not of {several or 'none'}")
     (study,) = studies
     manifests = {name: source.manifest(name)["files"] for name in names}
     about = [{**source.study(name), "files": manifests[name]} for name in names]
-    for run in about[1:]:
-        source.check_identity(run["run"], about[0]["identity"])
-    (key,) = {str(run["items"]) for run in about}
+    there = _Pack.read(target, study).without(names)
+    for run in [*about, *there.about]:
+        source.check_identity(names[0], run["identity"])
     recorded = set.intersection(*(set(files) for files in manifests.values()))
-    wanted = [name for name in (*TABLES, *OBSERVED) if f"{name}.parquet" in recorded]
     stage = "pruned" if about[0]["study"]["protocol"] == "as_published" else "trained"
-    blobs = {"runs.json": to_json(about)}
-    for name in wanted:
-        table = source.table(name, names)
-        blobs[f"{name}.parquet"] = _parquet(_smaller(name, table, stage))
+    tables = {
+        name: _smaller(name, source.table(name, names), stage)
+        for name in (*TABLES, *OBSERVED)
+        if f"{name}.parquet" in recorded
+    }
+    key = str(about[0]["items"])
     RecordStore(target.url).write_items(key, source.items(key))
     if not target.exists(MARK):
         target.write(MARK, to_json({"format": FORMAT, "holds": "packs of records"}))
-    write_sealed(target, study, blobs, {"study": study, "runs": names})
+    there.join(about, tables).write(target, study)
     return study
+
+
+@dataclass(frozen=True)
+class _Pack:
+    """What a pack holds: study.json of each run, and the joined tables as they are stored."""
+
+    about: list[dict[str, Any]]
+    tables: dict[str, pd.DataFrame]
+
+    @classmethod
+    def read(cls, files: Files, study: str) -> _Pack:
+        """The pack of a study, or an empty one."""
+        if not files.exists(f"{study}/manifest.json"):
+            return cls([], {})
+        manifest = read_manifest(files, study)
+        blobs = {n.split(".")[0]: read_sealed(files, study, n, manifest) for n in manifest["files"]}
+        about = json.loads(blobs.pop("runs"))
+        return cls(about, {name: _from_parquet(data) for name, data in blobs.items()})
+
+    def without(self, runs: list[str]) -> _Pack:
+        return _Pack(
+            [run for run in self.about if run["run"] not in runs],
+            {name: table[~table["run"].isin(runs)] for name, table in self.tables.items()},
+        )
+
+    def join(self, about: list[dict[str, Any]], tables: dict[str, pd.DataFrame]) -> _Pack:
+        """Both, in the order of seeds."""
+        whole = sorted([*self.about, *about], key=lambda run: int(run["seed"]))
+        order = {run["run"]: place for place, run in enumerate(whole)}
+        joined = {}
+        for name, table in tables.items():
+            both = pd.concat([self.tables.get(name, table[:0]), table], ignore_index=True)
+            joined[name] = both.iloc[both["run"].map(order).argsort(kind="stable")]
+        return _Pack(whole, joined)
+
+    def write(self, files: Files, study: str) -> None:
+        """Seal it. Files are named after their content, so that the pack that is there stays whole
+        until the new manifest takes its place."""
+        parts = {f"{name}.parquet": _parquet(table) for name, table in self.tables.items()}
+        parts["runs.json"] = to_json(self.about)
+        blobs = {_named_after_content(name, data): data for name, data in parts.items()}
+        runs = [run["run"] for run in self.about]
+        write_sealed(files, study, blobs, {"study": study, "runs": runs})
+        for name in files.names(study):
+            if name not in {*blobs, "manifest.json"}:
+                files.remove_file(f"{study}/{name}")
 
 
 def _study_of(run: str) -> str:
@@ -115,6 +164,16 @@ def _smaller_predictions(table: pd.DataFrame, stage: str) -> pd.DataFrame:
     )
 
 
+def _named_after_content(name: str, data: bytes) -> str:
+    stem, suffix = name.split(".")
+    return f"{stem}.{sha256(data)[:8]}.{suffix}"
+
+
+def _from_parquet(data: bytes) -> pd.DataFrame:
+    frame = pd.read_parquet(io.BytesIO(data))
+    return frame.astype({column: "str" for column in _WORDS if column in frame.columns})
+
+
 def _parquet(frame: pd.DataFrame) -> bytes:
     """Words as dictionaries, whole numbers as small as they can be: equal frames, equal bytes."""
     narrow = frame.reset_index(drop=True)
@@ -136,16 +195,16 @@ class PackedStore(RecordStore):
     def __repr__(self) -> str:
         return f"PackedStore({self.files.url!r})"
 
-    def studies(self) -> list[str]:
-        """Names of the studies that are packed here."""
-        return [
-            name
+    def packed(self) -> dict[str, list[str]]:
+        """The runs of each study that is packed here."""
+        return {
+            name: list(self._manifest(name)["runs"])
             for name in self.files.names()
             if name != "items" and self.files.exists(f"{name}/manifest.json")
-        ]
+        }
 
     def runs(self) -> list[str]:
-        return sorted(run for study in self.studies() for run in self._manifest(study)["runs"])
+        return sorted(run for runs in self.packed().values() for run in runs)
 
     def has(self, run: str) -> bool:
         study = _study_of(run)
@@ -164,7 +223,10 @@ class PackedStore(RecordStore):
 
     def blob(self, run: str, name: str) -> bytes:
         """One file of the pack that holds a run, whole and verified."""
-        return read_sealed(self.files, _study_of(run), name, self.manifest(run))
+        manifest = self.manifest(run)
+        stem = name.split(".")[0]
+        found = next((file for file in manifest["files"] if file.split(".")[0] == stem), name)
+        return read_sealed(self.files, _study_of(run), found, manifest)
 
     def study(self, run: str) -> dict[str, Any]:
         about = json.loads(self.blob(run, "runs.json"))
@@ -190,8 +252,8 @@ class PackedStore(RecordStore):
         data = self.blob(runs[0], f"{name}.parquet")
         for run in runs[1:]:
             self.manifest(run)
-        frame = pd.read_parquet(io.BytesIO(data), filters=[("run", "in", runs)])
-        return _wider(name, frame)
+        frame = _from_parquet(data)
+        return _wider(name, frame[frame["run"].isin(runs)].reset_index(drop=True))
 
     def writer(self, *_: Any, **__: Any) -> Any:
         raise RecordError(f"{self.files.url} holds packs, which are only read: name another store")
@@ -201,10 +263,9 @@ def _wider(name: str, frame: pd.DataFrame) -> pd.DataFrame:
     """The frame with the types and columns that a record's own table has."""
     if name == "predictions":
         frame = frame.assign(logits=_logits(frame)).drop(columns="margin")
-    wide = frame.astype({column: "str" for column in _WORDS if column in frame.columns})
-    whole = [c for c in wide.columns if pd.api.types.is_integer_dtype(wide[c].dtype)]
+    whole = [c for c in frame.columns if pd.api.types.is_integer_dtype(frame[c].dtype)]
     small = ("label", "prediction")
-    return wide.astype({column: "int64" for column in whole if column not in small})
+    return frame.astype({column: "int64" for column in whole if column not in small})
 
 
 def _objects(values: list[Any]) -> pd.Series[Any]:

@@ -119,6 +119,9 @@ class Files:
                 "and what was finished before stands: free the cause and run again"
             ) from None
 
+    def remove_file(self, name: str) -> None:
+        self.fs.rm_file(self.path(name))
+
     def remove(self, name: str) -> None:
         """Remove a folder and all in it. (`fs.rm` would read brackets in a path as a pattern.)"""
         if self.local:

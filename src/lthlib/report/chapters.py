@@ -29,11 +29,12 @@ from typing import Any, Literal, get_args
 
 import lthlib
 from lthlib.errors import LthError, unknown
+from lthlib.packs import PackedStore, store_at
 from lthlib.records import Files, RecordStore, common_runs, to_json
 from lthlib.report.execution import NotebookError, execute, read_pair
 from lthlib.study import DEFAULT_PRESET, studies_from_parameters
 
-Reads = Literal["study", "all", "none"]
+Reads = Literal["study", "reference", "all", "none"]
 
 WORKERS = 2  # chapters executed at once; each is a process and its kernel
 
@@ -43,7 +44,7 @@ PACKAGES = (
     "torch", "transformers", "safetensors", "scikit-learn",
 )  # fmt: skip
 # Code that reads records and makes exhibits of them, below the library's own folder.
-CODE = ("report/**/*.py", "study.py", "records.py")
+CODE = ("report/**/*.py", "report/**/*.json", "study.py", "reference.py", "records.py", "packs.py")
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,8 @@ class Chapter:
     parameters: what papermill passes to it.
     title: the page's heading; "" keeps the notebook's own.
     reads: "study": the runs of the studies that its parameters describe, from the first store that
-        holds all of them; "all": every run of every store; "none".
+        holds all of them; "reference": the records of the reference study; "all": every run of
+        every store; "none".
     inputs: further files it depends on, as patterns below the project's folder.
     """
 
@@ -78,6 +80,7 @@ class Book:
     preset: str
     stores: tuple[str, ...]
     chapters: tuple[Chapter, ...]
+    reference: str = "records/reference"
 
     @property
     def folder(self) -> Path:
@@ -88,14 +91,14 @@ class Book:
 
     def store(self, name: str) -> RecordStore:
         """A store by URL, or by folder below the project's."""
-        return RecordStore(name if "://" in name else self.root / name)
+        return store_at(name if "://" in name else self.root / name)
 
 
 def read_book(root: Path) -> Book:
     """The declaration in `book/chapters.toml`.
 
-    Two variables overrule it where they are set: LTHLIB_PRESET its preset, LTHLIB_STORE its first
-    store.
+    Three variables overrule it where they are set: LTHLIB_PRESET its preset, LTHLIB_STORE its first
+    store, LTHLIB_REFERENCE the store of the reference study.
 
     Raises NotebookError for a file that is missing, no TOML, or says something unknown.
     """
@@ -111,7 +114,8 @@ def read_book(root: Path) -> Book:
     preset = os.environ.get("LTHLIB_PRESET") or declared.get("preset", DEFAULT_PRESET)
     stores = list(declared.get("stores", ("records/local", "records/shipped")))
     stores[0] = os.environ.get("LTHLIB_STORE") or stores[0]
-    return Book(root, preset, tuple(stores), tuple(chapters))
+    reference = os.environ.get("LTHLIB_REFERENCE") or declared.get("reference", Book.reference)
+    return Book(root, preset, tuple(stores), tuple(chapters), reference)
 
 
 def _check_entry(where: str, entry: Mapping[str, Any]) -> None:
@@ -140,6 +144,13 @@ def editions(book: Book) -> list[Edition]:
     Raises RecordError for a missing or damaged record, NotebookError for a pair that differs.
     """
     digest = cache(_digest)
+
+    @cache
+    def held(name: str) -> dict[str, str]:
+        """Every run of a store; of packs, the first run of each, which stands for its study."""
+        store = book.store(name)
+        return {run: digest(store.files.url, run) for run in _told_apart(store)}
+
     found = []
     for chapter in book.chapters:
         parameters = dict(chapter.parameters)
@@ -152,11 +163,13 @@ def editions(book: Book) -> list[Edition]:
             chosen = common_runs(list(stores.values()), wanted)
             parameters["store"] = next(name for name, store in stores.items() if store is chosen)
             runs = {run: digest(chosen.files.url, run) for run in wanted}
+        elif chapter.reads == "reference":
+            parameters["store"] = book.reference
+            runs = held(book.reference)
         elif chapter.reads == "all":
-            parameters["stores"] = list(book.stores)
-            for name in book.stores:
-                store = book.store(name)
-                runs |= {f"{name}/{run}": digest(store.files.url, run) for run in store.runs()}
+            parameters["stores"] = [*book.stores, book.reference]
+            for name in parameters["stores"]:
+                runs |= {f"{name}/{run}": digest for run, digest in held(name).items()}
         key = _sha256(
             {
                 "cells": read_pair(book.root / "notebooks" / chapter.notebook),
@@ -239,9 +252,15 @@ def _set_title(notebook: dict[str, Any], title: str) -> None:
             return
 
 
+def _told_apart(store: RecordStore) -> list[str]:
+    if isinstance(store, PackedStore):
+        return [runs[0] for runs in store.packed().values()]
+    return store.runs()
+
+
 def _digest(url: str, run: str) -> str:
     """A run in one number, after all its files are found to be what its manifest says."""
-    store = RecordStore(url)
+    store = store_at(url)
     store.verify(run)
     items = store.study(run)["items"]
     store.items(items)

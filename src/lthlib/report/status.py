@@ -28,18 +28,20 @@ KEY = ["level", "branch", "stage", "item", "decision"]
 
 def studies_table(stores: Stores) -> Exhibit:
     """One row per study and store: its seeds, and every setting that differs from the default."""
-    rows: dict[tuple[str, str], dict[str, str]] = {}
+    rows: dict[tuple[str, str], dict[str, Any]] = {}
     for where, name, about in _runs(stores):
         study = name.removesuffix(f"-s{about['seed']}")
         settings = _settings(about["study"])
         row = rows.setdefault(
             (where, study),
-            {"study": study, "records": where, "seeds": "", "settings": settings},
+            {"study": study, "records": where, "seeds": "", "minutes": 0.0, "settings": settings},
         )
         row["seeds"] = f"{row['seeds']}, {about['seed']}".removeprefix(", ")
+        row["minutes"] += _minutes(about)
+    table = pd.DataFrame(list(rows.values()))
     return plain_table(
-        pd.DataFrame(list(rows.values())),
-        "Studies with finished runs. Settings that are not named have their default value, which "
+        table.assign(minutes=table["minutes"].map("{:.0f}".format)),
+        "Studies with finished runs, and what they took together. Settings that are not named have their default value, which "
         "the page on parameters gives.",
     )
 

@@ -10,9 +10,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from lthlib.errors import LthError
-from lthlib.records import RecordStore, open_store, project_root, shipped_store
+from lthlib.packs import PackedStore, pack, reference_store, store_at
+from lthlib.records import Files, RecordStore, open_store, project_root, shipped_store
 from lthlib.study import DEFAULT_PRESET, MODELS, PRESETS, Study, plan
-from lthlib.workflow.local import missing, run
+from lthlib.workflow.estimate import core_seconds, in_words, seconds_per_epoch
+from lthlib.workflow.local import Job, default_workers, missing, run
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -61,14 +63,26 @@ def _parser() -> argparse.ArgumentParser:
     verify.add_argument("store", nargs="?", help="folder or URL (default: local and shipped)")
     ship = add("ship", _ship, "copy the finished runs of a preset into records/shipped")
     add_preset(ship)
+    packing = add("pack", _pack, "pack the finished runs of a preset, small enough to ship")
+    add_preset(packing)
+    packing.add_argument("--to", help="folder or URL of the packs (default: records/reference)")
     pretrain = add("pretrain", _pretrain, "make the shipped starts again, one notebook a model")
     pretrain.add_argument("--model", action="append", choices=MODELS, help="only this one")
     return parser
 
 
 def _run(options: argparse.Namespace) -> int:
-    run(plan(options.preset), open_store(options.store), workers=options.workers)
+    studies, store = plan(options.preset), open_store(options.store)
+    if jobs := missing(studies, store):
+        workers = min(len(jobs), options.workers or default_workers())
+        print(f"{len(jobs)} runs to do: {_how_long(jobs, workers)}; to stop and go on is safe")
+    run(studies, store, workers=options.workers)
     return 0
+
+
+def _how_long(jobs: Sequence[Job], workers: int) -> str:
+    measured = seconds_per_epoch([reference_store(), shipped_store()])
+    return in_words(core_seconds(jobs, measured), workers)
 
 
 def _report(options: argparse.Namespace) -> int:
@@ -98,7 +112,8 @@ def _book(options: argparse.Namespace) -> int:
 
 def _plan(options: argparse.Namespace) -> int:
     store, studies = open_store(options.store), plan(options.preset)
-    left = {job.name for job in missing(studies, store)}
+    jobs = missing(studies, store)
+    left = {job.name for job in jobs}
     for study in studies:
         todo = sum(name in left for name in study.run_ids())
         levels = ", ".join(f"{100 * rung.sparsity:.4g}" for rung in study.rungs())
@@ -106,11 +121,14 @@ def _plan(options: argparse.Namespace) -> int:
             f"{study.name}: {len(study.seeds)} runs ({todo} to do), each {study.trainings()} "
             f"trainings of {study.epochs} epochs; sparsity {levels} %"
         )
+    if jobs:
+        print(f"{len(jobs)} runs to do: {_how_long(jobs, default_workers())}")
     return 0
 
 
 def _verify(options: argparse.Namespace) -> int:
-    stores = [RecordStore(options.store)] if options.store else [open_store(), shipped_store()]
+    usual = [open_store(), shipped_store(), reference_store()]
+    stores = [store_at(options.store)] if options.store else usual
     damaged = 0
     for store in stores:
         for name in store.runs():
@@ -132,6 +150,19 @@ def _ship(options: argparse.Namespace) -> int:
     print(f"{len(names)} runs copied to {target.files.url}")
     for path in _draw(plan(options.preset, task="digits"), target):
         print(f"written: {path}")
+    return 0
+
+
+def _pack(options: argparse.Namespace) -> int:
+    """Pack what is finished, study by study; seeds that are packed there already stay."""
+    source = open_store(options.store)
+    target = Files(options.to or project_root() / "records" / "reference")
+    for study in plan(options.preset):
+        if runs := [name for name in study.run_ids() if source.has(name)]:
+            pack(runs, source, target)
+            print(f"{study.name}: {len(runs)} of {len(study.seeds)} runs packed")
+    packed = PackedStore(target.url)
+    print(f"{target.url} holds {len(packed.runs())} runs of {len(packed.packed())} studies")
     return 0
 
 

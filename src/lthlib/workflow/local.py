@@ -96,7 +96,7 @@ def run(
         return names
     if workers is not None and workers < 1:
         raise StudyError(f"workers: {workers} is no number of processes; give 1 or more")
-    count = min(len(jobs), workers or _default_workers())
+    count = min(len(jobs), workers or default_workers())
     say(
         f"{len(jobs)} of {len(names)} runs to do in {count} processes; "
         f"records go to {store.files.url}"
@@ -110,7 +110,8 @@ def run(
     return names
 
 
-def _default_workers() -> int:
+def default_workers() -> int:
+    """One process for each core that this process may use; one, where there is a GPU."""
     import torch
 
     if torch.cuda.is_available():
