@@ -19,7 +19,7 @@ from lthlib.errors import LthError, RecordError
 from lthlib.lab import provenance
 from lthlib.packs import pack
 from lthlib.records import Files, RecordStore, project_root, shipped_store
-from lthlib.report import chapters
+from lthlib.report import chapters, measures
 from lthlib.report.chapters import Book, editions, is_fresh, read_book, refresh
 from lthlib.report.execution import NotebookError
 from lthlib.study import DEFAULT_PRESET, MODELS, plan
@@ -324,7 +324,8 @@ def blocks(language: str) -> list[str]:
 
 
 def test_the_queries_on_the_page_agree_with_the_library(shipped: Path) -> None:
-    accuracy, fidelity = (duckdb.sql(query).df() for query in blocks("sql"))
+    _, *queries = blocks("sql")
+    accuracy, fidelity = (duckdb.sql(query).df() for query in queries)
     frames: dict[str, object] = {}
     for code in blocks("python"):
         exec(code, frames)
@@ -335,6 +336,20 @@ def test_the_queries_on_the_page_agree_with_the_library(shipped: Path) -> None:
     )
     by_pandas = frames["accuracy"].to_numpy()  # type: ignore[attr-defined]
     assert accuracy["accuracy"].to_numpy() == pytest.approx(by_pandas)
+
+
+def test_the_query_for_packs_agrees_with_the_library(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pack(small_quick_runs(), shipped_store(), Files(tmp_path / "records" / "reference"))
+    predictions = shipped_store().table("predictions", small_quick_runs())
+    quality = measures.quality(measures.at_stage(predictions, "trained"))
+    keys = ["run", "level", "branch"]
+    monkeypatch.chdir(tmp_path)
+    found = duckdb.sql(blocks("sql")[0]).df().set_index(keys).sort_index()["accuracy"]
+    expected = quality.set_index(keys).sort_index()["accuracy"].astype(float)
+    assert found.to_numpy() == pytest.approx(expected.to_numpy())
+    assert list(found.index) == list(expected.index)
 
 
 def test_a_book_says_which_chapters_it_has() -> None:

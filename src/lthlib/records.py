@@ -108,7 +108,7 @@ class Files:
         path = self.path(name)
         try:
             if self.local:
-                _write_local(Path(path), data)
+                write_atomically(Path(path), data)
             else:
                 # Object stores show an object only once it is whole.
                 self.fs.makedirs(path.rsplit("/", 1)[0], exist_ok=True)
@@ -135,7 +135,8 @@ def _reason(error: OSError) -> str:
     return error.strerror or str(error) or type(error).__name__
 
 
-def _write_local(path: Path, data: bytes) -> None:
+def write_atomically(path: Path, data: bytes) -> None:
+    """A local file, all of it or none of it. Raises OSError."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from torch import Tensor
 
 from lthlib.errors import WeightsError
 from lthlib.lab.models.model import VLModel
+from lthlib.records import write_atomically
 
 WEIGHTS = Path(__file__).parent / "weights"
 HEAD = "head."
@@ -91,8 +91,8 @@ def save_start(model: VLModel, record: Mapping[str, Any], folder: Path = WEIGHTS
     }
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}.safetensors"
-    _replace(path, content)
-    _replace(folder / f"{name}.json", (json.dumps(full, indent=1) + "\n").encode())
+    write_atomically(path, content)
+    write_atomically(folder / f"{name}.json", (json.dumps(full, indent=1) + "\n").encode())
     return path
 
 
@@ -110,12 +110,6 @@ def _read(path: Path, name: str) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise WeightsError(f"{path}: {error.strerror or error}; {_remedy(name)}") from None
-
-
-def _replace(path: Path, content: bytes) -> None:
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    partial.write_bytes(content)
-    partial.replace(path)
 
 
 def _remedy(name: str) -> str:

@@ -6,7 +6,6 @@ import hashlib
 import io
 import os
 import sys
-import tempfile
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from lthlib.lab.tasks.items import Items
+from lthlib.records import write_atomically
 
 _DIGEST = hashlib.sha256().digest_size
 
@@ -66,12 +66,4 @@ def _write(path: Path, items: Items) -> None:
     buffer = io.BytesIO()
     np.savez(buffer, **items.arrays())  # type: ignore[arg-type]
     body = buffer.getvalue()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".tmp")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(hashlib.sha256(body).digest() + body)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    write_atomically(path, hashlib.sha256(body).digest() + body)
