@@ -34,6 +34,14 @@ show(studies.parameters(), "parameters")
 show(studies.presets(), "presets")
 
 # %% [markdown]
+# ## The reference study
+#
+# The preset `full` in its parts. The chapters on the main source read its records.
+
+# %% tags=["hide-input"]
+show(studies.parts(), "parts")
+
+# %% [markdown]
 # ## Ladders
 #
 # Sparsities are shares of the prunable weights. Under `as_published` a ladder lists the share that

@@ -310,6 +310,9 @@ def test_presets_and_ladders_are_counted() -> None:
     assert list(table.index) == list(PRESETS)
     quick = plan("quick")
     assert table.loc["quick", "runs"] == sum(len(s.seeds) for s in quick)
+    parts = studies.parts().data.set_index("part")
+    # Dense and six levels, each with two controls, for three models and ten seeds.
+    assert parts.loc["concluding", "trainings"] == (1 + 6 * 3) * 3 * 10
     ladders = studies.ladders().data.set_index(["ladder", "level"])["sparsity, %"]
     assert ladders["concluding", 1] == "27.1" and ladders["imp", 2] == "36.0"
 

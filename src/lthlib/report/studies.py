@@ -6,9 +6,18 @@ from typing import Any, Literal, get_args, get_origin
 
 import pandas as pd
 
+from lthlib.reference import PARTS
 from lthlib.report.exhibits import Exhibit, sparsity_text
 from lthlib.report.plain import plain_table
-from lthlib.study import PRESETS, PUBLISHED_AMOUNTS, PUBLISHED_ROUNDS, Study, cumulative, plan
+from lthlib.study import (
+    PRESETS,
+    PUBLISHED_AMOUNTS,
+    PUBLISHED_ROUNDS,
+    Study,
+    cumulative,
+    plan,
+    reference,
+)
 
 
 def parameters() -> Exhibit:
@@ -46,6 +55,27 @@ def presets() -> Exhibit:
     return plain_table(
         pd.DataFrame(rows),
         "The presets. A run is one study at one seed; each of its levels trains.",
+    )
+
+
+def parts() -> Exhibit:
+    """What each part of the reference study asks, and how much it trains."""
+    rows = []
+    for name, part in PARTS.items():
+        studies = reference(name)
+        rows.append(
+            {
+                "part": name,
+                "asks": part.about,
+                "studies": len(studies),
+                "seeds": len(studies[0].seeds),
+                "trainings": sum(len(study.seeds) * study.trainings() for study in studies),
+            }
+        )
+    return plain_table(
+        pd.DataFrame(rows),
+        "The parts of the reference study, which is the preset `full`. A study that stands in two "
+        "parts is run once.",
     )
 
 
