@@ -68,6 +68,14 @@ def _parser() -> argparse.ArgumentParser:
     packing.add_argument("--to", help="folder or URL of the packs (default: records/reference)")
     pretrain = add("pretrain", _pretrain, "make the shipped starts again, one notebook a model")
     pretrain.add_argument("--model", action="append", choices=MODELS, help="only this one")
+    audit = add("audit", _audit, "check whether the numbers of a table can be, row by row")
+    audit.epilog = "Exit status: 0 nothing is impossible, 1 something is, 2 no readable table."
+    audit.add_argument("table", help="CSV file with a header, and numbers as they were printed")
+    audit.add_argument("--items", type=int, help="how many decisions each accuracy is over")
+    audit.add_argument("--positives", type=int, help="how many of them are true")
+    audit.add_argument("--runs", type=int, help="how many runs each number is a mean over")
+    audit.add_argument("--classes", type=int, default=2, help="how many answers there are (2)")
+    audit.add_argument("--percent", action="store_true", help="shares are printed in %%")
     return parser
 
 
@@ -189,6 +197,12 @@ def _pretrain(options: argparse.Namespace) -> int:
         if done.returncode:
             return done.returncode
     return 0
+
+
+def _audit(options: argparse.Namespace) -> int:
+    from lthlib.report.audit.command import run as audit
+
+    return audit(options)
 
 
 if __name__ == "__main__":
