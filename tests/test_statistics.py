@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,11 +11,17 @@ from scipy import stats
 
 from lthlib.errors import RecordError
 from lthlib.report.statistics import (
+    detectable_difference,
+    hedges_g_av,
+    holm,
     paired_differences,
     proportion_interval,
     require_complete,
     seed_summary,
+    seeds_for_equivalence,
+    sign_flip_p,
     t_interval,
+    wilcoxon_p,
 )
 
 
@@ -148,7 +156,7 @@ def test_paired_differences_are_scipys() -> None:
 
 def test_holm_takes_each_group_as_one_family() -> None:
     alone = paired_differences(seeds(LADDER), "accuracy")
-    other = {0: [0.6, 0.7], 1: [0.5, 0.65]}
+    other = {0: [0.6, 0.7, 0.8], 1: [0.5, 0.65, 0.7]}
     both = pd.concat([seeds(LADDER), seeds(other, model="lxmert")], ignore_index=True)
     grouped = paired_differences(both, "accuracy", groups=["model"])
     mine = grouped[grouped["model"] == "uniter"]
@@ -189,3 +197,101 @@ def test_without_dense_there_is_nothing_to_pair_with() -> None:
     frame = seeds(LADDER)
     with pytest.raises(RecordError, match="no dense row"):
         paired_differences(frame[frame["level"] > 0], "accuracy")
+
+
+# -- what can be tested ---------------------------------------------------------------------------
+@pytest.mark.parametrize("seeds_", [1, 2])
+def test_too_few_seeds_get_no_p(seeds_: int) -> None:
+    frame = seeds({0: [0.9, 0.7][:seeds_], 1: [0.8, 0.7][:seeds_]})
+    row = paired_differences(frame, "accuracy").iloc[0]
+    assert pd.isna(row["p"])
+    assert "seed" in row["flags"]
+
+
+def test_pairing_is_by_run_and_not_by_row() -> None:
+    """Planted fault: the same rows in another order must not pair other seeds."""
+    frame = seeds(LADDER)
+    shuffled = frame.sample(frac=1, random_state=1)
+    pd.testing.assert_frame_equal(
+        paired_differences(shuffled, "accuracy"), paired_differences(frame, "accuracy")
+    )
+    swapped = frame.assign(accuracy=[*frame["accuracy"][:3], *frame["accuracy"][:2:-1]])
+    other = paired_differences(swapped, "accuracy")["p"]
+    assert not np.allclose(other.astype(float), paired_differences(frame, "accuracy")["p"])
+
+
+# -- effects, exact tests, power ------------------------------------------------------------------
+PAIRS = np.random.default_rng(3).normal([[0.02], [0.0]], 0.01, size=(2, 8))
+
+
+def test_hedges_g_av_by_hand() -> None:
+    """Cumming's average of the two variances, and the correction for 2 (n - 1) = 14 dof."""
+    after, before = PAIRS
+    spread = np.sqrt((after.var(ddof=1) + before.var(ddof=1)) / 2)
+    expected = (after - before).mean() / spread * (1 - 3 / (4 * 14 - 1))
+    assert hedges_g_av(after, before) == pytest.approx(expected)
+
+
+def test_hedges_g_av_is_not_the_g_of_the_differences() -> None:
+    after, before = PAIRS[0], PAIRS[0] - 0.02 + 1e-5 * np.arange(8)
+    of_differences = (after - before).mean() / (after - before).std(ddof=1)
+    assert of_differences > 100 * hedges_g_av(after, before)
+
+
+def test_sign_flips_by_counting_them_out() -> None:
+    change = PAIRS[0] - PAIRS[1]
+    signs = np.array(list(itertools.product([-1, 1], repeat=8)))
+    means = abs((signs * change).mean(axis=1))
+    assert sign_flip_p(change) == pytest.approx(np.mean(means >= abs(change.mean()) - 1e-15))
+
+
+def test_sign_flips_of_many_seeds_are_not_counted_out() -> None:
+    assert sign_flip_p(np.arange(1.0, 14.0)) is None
+
+
+@pytest.mark.parametrize("digits", [6, 0])
+@pytest.mark.parametrize("seed", range(4))
+def test_wilcoxon_is_scipys_exact_one_with_ties_and_zeros(digits: int, seed: int) -> None:
+    change = np.round(np.random.default_rng(seed).normal(0.5, 1.2, 7), digits)
+    exact = stats.PermutationMethod(n_resamples=np.inf)
+    theirs = stats.wilcoxon(change, zero_method="pratt", method=exact).pvalue
+    assert wilcoxon_p(change) == pytest.approx(theirs)
+
+
+def test_wilcoxon_does_not_break_ties_by_rounding() -> None:
+    """0.93 - 0.90 and 0.33 - 0.30 differ in their last bits and in nothing else."""
+    raw = [0.93 - 0.90, 0.33 - 0.30, 0.30 - 0.33, 0.5, 0.7]
+    assert wilcoxon_p(raw) == wilcoxon_p([0.03, 0.03, -0.03, 0.5, 0.7])
+
+
+def test_detectable_difference_is_detected_four_times_in_five() -> None:
+    size = detectable_difference(0.01, 6)
+    draws = np.random.default_rng(0).normal(size, 0.01, size=(4000, 6))
+    assert np.mean(stats.ttest_1samp(draws, 0, axis=1).pvalue < 0.05) == pytest.approx(
+        0.8, abs=0.02
+    )
+
+
+@pytest.mark.parametrize("sd", [0.004, 0.008])
+def test_seeds_for_equivalence_reach_their_power_and_one_less_does_not(sd: float) -> None:
+    needed = seeds_for_equivalence(sd, 0.01)
+    assert needed is not None
+
+    def power(n: int) -> float:
+        draws = np.random.default_rng(0).normal(0, sd, size=(20_000, n))
+        reach = stats.t.ppf(0.95, n - 1) * draws.std(axis=1, ddof=1) / np.sqrt(n)
+        return float(np.mean(abs(draws.mean(axis=1)) + reach < 0.01))
+
+    assert power(needed) > 0.79
+    assert power(needed - 1) < 0.81
+    assert power(needed - 1) < power(needed)
+
+
+def test_a_hopeless_spread_needs_more_seeds_than_there_are() -> None:
+    assert seeds_for_equivalence(1.0, 0.01) is None
+
+
+def test_holm_leaves_gaps_where_they_are() -> None:
+    adjusted = holm(pd.Series([0.04, None, 0.01, 0.03], dtype="Float64"))
+    assert adjusted.tolist() == [pytest.approx(0.06), pd.NA, 0.03, pytest.approx(0.06)]
+    assert holm(pd.Series([None, None], dtype="Float64")).isna().all()

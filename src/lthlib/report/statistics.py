@@ -1,16 +1,19 @@
-"""Intervals over seeds, exact intervals for shares, and paired differences from dense.
+"""Intervals over seeds, exact intervals for shares, paired differences, effects and power.
 
 Every function takes and returns plain numbers or data frames. The unit of every interval and of
 every test is the seed: one run is one number. Before anything is averaged, the table of seeds by
 conditions is checked to be complete, for a missing seed would silently compare different runs.
+What cannot be tested is refused in words (see :func:`refusal`) and never gets a p-value.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import pingouin
 from scipy import stats
@@ -19,6 +22,14 @@ from lthlib.errors import RecordError
 
 DENSE_LEVEL = 0
 CONDITIONS = ("level", "branch", "stage")
+ALPHA = 0.05
+POWER = 0.8
+# Two differences have one degree of freedom: a t test then finds nothing but the absurd.
+MIN_SEEDS = 3
+# 2 ** 12 patterns of signs can be counted out; beyond, a t test needs no such help.
+MOST_FLIPPED = 12
+
+Floats = npt.NDArray[np.float64]
 
 
 class Interval(NamedTuple):
@@ -171,8 +182,8 @@ def paired_differences(
     share start, data order and items. Holm (1979) adjusts within each group, which is one family.
 
     Returns groups, level, branch, stage, difference, low, high, t, p, p_holm, n, flags. No test is
-    made, and `flags` says why, with one seed, without spread between seeds, or where a value is
-    undefined for some seed; numbers that do not exist are <NA>.
+    made, and `flags` says why, where :func:`refusal` finds a reason; numbers that do not exist are
+    <NA>.
 
     Raises RecordError for a table that is not complete, or has no dense row.
     """
@@ -196,11 +207,7 @@ def _against_dense(part: pd.DataFrame, value: str, level: float) -> pd.DataFrame
     names = ["difference", "low", "high", "t", "p", "n", "flags"]
     table = pd.DataFrame(rows, columns=[*CONDITIONS, *names])
     table = table.astype(dict.fromkeys(["difference", "low", "high", "t", "p"], "Float64"))
-    adjusted = pd.Series(pd.NA, index=table.index, dtype="Float64")
-    tested = table["p"].notna()
-    if tested.any():
-        adjusted[tested] = pingouin.multicomp(table.loc[tested, "p"].tolist(), method="holm")[1]
-    table.insert(list(table.columns).index("n"), "p_holm", adjusted)
+    table.insert(list(table.columns).index("n"), "p_holm", holm(table["p"]))
     return table
 
 
@@ -208,20 +215,130 @@ def _paired(
     pruned: pd.Series[float], dense: pd.Series[float], level: float
 ) -> tuple[float | None, float | None, float | None, float | None, float | None, int, str]:
     """difference, low, high, t, p, n, flags of one condition against dense."""
-    n, undefined = len(dense), int((pruned.isna() | dense.isna()).sum())
-    if undefined:
-        return None, None, None, None, None, n, f"not defined for {undefined} of {n} seeds: no test"
-    after, before = pruned.astype(float).to_numpy(), dense.astype(float).to_numpy()
-    change = after - before
-    found = t_interval(change, level)
-    mean = float(change.mean())
-    if n == 1:
-        return mean, None, None, None, None, n, "one seed: no interval and no test"
-    if np.ptp(change) < 1e-12:
-        return mean, found.low, found.high, None, None, n, "no spread between seeds: no test"
+    after = pruned.to_numpy(dtype=np.float64, na_value=np.nan)
+    before = dense.to_numpy(dtype=np.float64, na_value=np.nan)
+    change, n = after - before, len(dense)
+    why_not = refusal(change)
+    if not np.isfinite(change).all():
+        return None, None, None, None, None, n, why_not
+    mean, found = float(change.mean()), t_interval(change, level)
+    if why_not:
+        return mean, found.low, found.high, None, None, n, why_not
     test = pingouin.ttest(after, before, paired=True)
     t, p = float(test["T"].iloc[0]), float(test["p_val"].iloc[0])
     return mean, found.low, found.high, t, p, n, ""
+
+
+# -- what can be tested ---------------------------------------------------------------------------
+def refusal(differences: Iterable[float]) -> str:
+    """Why differences, one per seed, allow no test, in words for a cell; "" where they do.
+
+    Refused: fewer than three seeds, a value that is not defined, and no spread between seeds, for
+    then a t statistic is a ratio of rounding errors.
+
+    >>> refusal([0.1, 0.2]), refusal([0.1, 0.1, 0.1]), refusal([0.1, 0.2, 0.4])
+    ('2 seeds: too few for a test', 'no spread between seeds: no test', '')
+    """
+    numbers = np.asarray(list(differences), dtype=np.float64)
+    n, undefined = len(numbers), int((~np.isfinite(numbers)).sum())
+    if undefined:
+        return f"not defined for {undefined} of {n} seeds: no test"
+    if n == 1:
+        return "one seed: no interval and no test"
+    if n < MIN_SEEDS:
+        return f"{n} seeds: too few for a test"
+    return "no spread between seeds: no test" if np.ptp(numbers) < 1e-12 else ""
+
+
+def holm(p: pd.Series[float]) -> pd.Series[float]:
+    """p-values of one family after Holm (1979); <NA> where no test was made.
+
+    >>> holm(pd.Series([0.01, None, 0.04], dtype="Float64")).tolist()
+    [0.02, <NA>, 0.04]
+    """
+    adjusted = pd.Series(pd.NA, index=p.index, dtype="Float64")
+    tested = p.notna()
+    if tested.any():
+        adjusted[tested] = pingouin.multicomp(p[tested].astype(float).tolist(), method="holm")[1]
+    return adjusted
+
+
+# -- effects, exact tests and power, for pairs that refusal() lets pass ---------------------------
+def hedges_g_av(after: Iterable[float], before: Iterable[float]) -> float:
+    """Hedges' g_av of paired values: mean difference / sqrt((s1^2 + s2^2) / 2), less its bias.
+
+    The average of the two variances stands in the denominator (Cumming 2012; the kind that Lakens
+    2013 calls "av"), not that of the differences, so that a close pairing does not inflate it. The
+    bias goes with 1 - 3 / (4 df - 1), df = 2 (n - 1).
+    """
+    first, second = (np.asarray(list(v), dtype=np.float64) for v in (after, before))
+    return float(pingouin.compute_effsize(first, second, paired=True, eftype="hedges"))
+
+
+def sign_flip_p(differences: Iterable[float]) -> float | None:
+    """Exact two-sided p of the mean difference over all 2^n patterns of signs (Fisher 1935).
+
+    It needs no normal distribution. Its least p is 2 / 2^n: 0.25 with three seeds. None with more
+    than twelve seeds, where the patterns are too many to count out.
+
+    >>> sign_flip_p([0.1, 0.2, 0.4])
+    0.25
+    """
+    numbers = np.asarray(list(differences), dtype=np.float64)
+    if len(numbers) > MOST_FLIPPED:
+        return None
+    test = stats.permutation_test(
+        (numbers,), np.mean, permutation_type="samples", vectorized=True, n_resamples=np.inf
+    )
+    return float(test.pvalue)
+
+
+def wilcoxon_p(differences: Iterable[float]) -> float:
+    """Two-sided p of Wilcoxon's signed ranks, with zeros ranked and then dropped (Pratt 1959).
+
+    Exact up to twelve seeds, ties and zeros included: all patterns of signs of the ranks. Beyond,
+    as scipy does it.
+
+    >>> wilcoxon_p([0.1, 0.2, 0.2, 0.0, -0.1])
+    0.375
+    """
+    numbers = np.asarray(list(differences), dtype=np.float64)
+    # Ties must not hang on the last bit of a difference between shares.
+    ranks = stats.rankdata(np.round(abs(numbers), 12))
+    exact = sign_flip_p(np.sign(np.round(numbers, 12)) * ranks)
+    return float(stats.wilcoxon(numbers, zero_method="pratt").pvalue) if exact is None else exact
+
+
+def detectable_difference(sd: float, n: int) -> float:
+    """The true difference that a paired t test of n seeds finds with 80 % power at 5 %, two-sided.
+
+    sd: of the differences, in their unit, as is the result. Found from the noncentral t (Cohen
+    1988).
+
+    >>> round(detectable_difference(0.01, 10), 4)
+    0.01
+    """
+    return sd * _detectable_effect(n)
+
+
+@lru_cache
+def _detectable_effect(n: int) -> float:
+    return float(pingouin.power_ttest(n=n, power=POWER, alpha=ALPHA, contrast="paired"))
+
+
+def seeds_for_equivalence(sd: float, margin: float, *, most: int = 1000) -> int | None:
+    """The seeds with which two one-sided tests show equivalence with 80 % power at no difference.
+
+    Power = 2 P(T > t) - 1 with T noncentral at margin sqrt(n) / sd and t the 95 % quantile, both
+    with n - 1 degrees of freedom (Phillips 1990, for a true difference of 0). None beyond `most`.
+
+    >>> seeds_for_equivalence(0.01, 0.01)
+    11
+    """
+    n = np.arange(MIN_SEEDS, most + 1)
+    beyond = stats.nct.sf(stats.t.ppf(1 - ALPHA, n - 1), n - 1, margin * np.sqrt(n) / sd)
+    enough = n[2 * beyond - 1 >= POWER]
+    return int(enough[0]) if len(enough) else None
 
 
 def _split(

@@ -1,0 +1,180 @@
+"""The families of tests: which p-values belong together, declared once, and adjusted by it.
+
+A p-value in a frame of this report lies in a column that begins with `p_`. The table here declares
+every such column: what it asks, which test answers, and whether Holm's procedure adjusts it. One
+family is one claim within one study, that is one model, task, protocol and ladder; where a claim is
+about a reference, one claim against one reference. All its levels are in it, because a reader looks
+along the ladder for the level that does best. A p-value is in exactly one family, for its row names
+the study and the reference, and its column the claim.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from lthlib.errors import RecordError, unknown
+from lthlib.report.exhibits import Exhibit
+from lthlib.report.plain import plain_table
+from lthlib.report.statistics import holm
+
+PREFIX, ADJUSTED = "p_", "holm_"
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What a column of p-values asks.
+
+    question, test: in words, for the book; members: which tests of one study are its family;
+    adjusted: by Holm (1979); where not, `why_not` says so.
+    """
+
+    question: str
+    test: str
+    members: str
+    why_not: str = ""
+
+    @property
+    def adjusted(self) -> bool:
+        return not self.why_not
+
+
+_CONTRASTS = "all levels, against one reference"
+CLAIMS = {
+    "p_difference": Claim(
+        "Does accuracy differ from the reference's?", "paired t, two-sided", _CONTRASTS
+    ),
+    "p_sign_flip": Claim(
+        "The same, without a normal distribution", "exact sign flips of the mean", _CONTRASTS
+    ),
+    "p_wilcoxon": Claim(
+        "The same, by ranks", "Wilcoxon's signed ranks, exact, zeros after Pratt", _CONTRASTS
+    ),
+    "p_equivalence": Claim(
+        "Is accuracy within the margin of the reference's?",
+        "two one-sided paired t (TOST)",
+        _CONTRASTS,
+    ),
+    "p_not_inferior": Claim(
+        "Is accuracy not below the reference's by the margin?", "one-sided paired t", _CONTRASTS
+    ),
+    "p_relaxed": Claim(
+        "Is accuracy at least 99 % of the dense model's?", "one-sided paired t", "all levels"
+    ),
+    "p_within_seed": Claim(
+        "Do ticket and dense model of one seed get different items right?",
+        "exact McNemar; sign test over items where an item has several decisions",
+        "all levels at all seeds",
+    ),
+    "p_trend": Claim(
+        "Does a measure fall with sparsity?",
+        "Page's L over pruned levels, one-sided",
+        "accuracy and fidelity",
+    ),
+    "p_correlation": Claim(
+        "Do accuracy and fidelity go together within a seed, and at equal shares of True answers?",
+        "repeated-measures correlation, plain and partial",
+        "the two correlations",
+    ),
+    "p_published": Claim(
+        "Do level means of accuracy and fidelity go together?",
+        "Pearson over level means, plain and partial",
+        "the two correlations",
+        why_not="not adjusted: the main source's way, shown for comparison",
+    ),
+}
+
+
+def p_columns(frame: pd.DataFrame) -> list[str]:
+    """The columns of p-values in a frame; raises RecordError for one that is not declared."""
+    columns = [str(c) for c in frame.columns if str(c).startswith(PREFIX)]
+    for column in columns:
+        if column not in CLAIMS:
+            raise RecordError(unknown("column of p-values", column, CLAIMS))
+    return columns
+
+
+def adjust(frame: pd.DataFrame) -> pd.DataFrame:
+    """Put beside each declared column p_x its adjusted values holm_x, family by family.
+
+    frame: a column `study`, a column `against` where claims are about references, and columns of
+    p-values; <NA> where no test was made. Such rows count for nothing: a family is made of the
+    tests that were made.
+
+    Raises RecordError for a column of p-values that no claim declares.
+    """
+    adjusted = {
+        ADJUSTED + column.removeprefix(PREFIX): frame.groupby(family_keys(frame))[column].transform(
+            holm
+        )
+        for column in p_columns(frame)
+        if CLAIMS[column].adjusted
+    }
+    return frame.assign(**adjusted)
+
+
+def family_keys(frame: pd.DataFrame) -> list[str]:
+    """The columns of a frame that name, with the claim, the family of a test."""
+    return [name for name in ("study", "against") if name in frame.columns]
+
+
+def count_families(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """One row per family that is shown: study, against, claim, tests (made), refused (not made).
+
+    The claim that is about dense alone is left out against other references.
+
+    frames: all frames of p-values of a page, each with a column `study`.
+
+    Raises RecordError where two frames hold tests of one family, which Holm would then have
+    adjusted in two halves.
+    """
+    counts: dict[tuple[str, str, str], tuple[int, int]] = {}
+    for frame in frames:
+        for column in p_columns(frame):
+            for key, p in frame.groupby(family_keys(frame))[column]:
+                study, against = (*key, "")[:2]
+                family = (str(study), str(against), column)
+                if family in counts:
+                    raise RecordError(
+                        f"tests of {column} for {study} are in two tables: put them into one, "
+                        "for they are one family"
+                    )
+                counts[family] = int(p.notna().sum()), int(p.isna().sum())
+    rows = [(*family, *count) for family, count in counts.items()]
+    table = pd.DataFrame(rows, columns=["study", "against", "claim", "tests", "refused"])
+    foreign = (table["claim"] == "p_relaxed") & (table["against"] != "dense")
+    return table[~foreign].reset_index(drop=True)
+
+
+def families_table(frames: Sequence[pd.DataFrame]) -> Exhibit:
+    """What is tested on a page, in which families, and how many tests each has."""
+    counted = count_families(frames)
+    table = pd.DataFrame(
+        [
+            _row(CLAIMS[claim], counted[counted["claim"] == claim])
+            for claim in CLAIMS
+            if claim in set(counted["claim"])
+        ]
+    )
+    caption = (
+        f"All tests of this page: {counted['tests'].sum():,} in {len(counted)} families. A family "
+        "is one question put to one study (model, task, protocol, ladder and recipe) against one "
+        "reference, and its p-values are adjusted together after Holm (1979). Refused: no test "
+        "could be made, and the tables say why."
+    )
+    return plain_table(table, caption, data=counted)
+
+
+def _row(claim: Claim, families: pd.DataFrame) -> Mapping[str, str]:
+    sizes = sorted(set(families["tests"]))
+    return {
+        "question": claim.question,
+        "test": claim.test,
+        "one family": claim.members,
+        "families": str(len(families)),
+        "tests in each": " to ".join(str(n) for n in dict.fromkeys((sizes[0], sizes[-1]))),
+        "refused": str(families["refused"].sum()),
+        "adjusted": claim.why_not or "Holm",
+    }
