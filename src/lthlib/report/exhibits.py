@@ -83,7 +83,9 @@ def _signed(title: str, undefined: str = "") -> Measure:
 
 _NO_TRUE_LABEL, _NO_FALSE_LABEL = "no True label", "no False label"
 _ONE_LABEL = "only one kind of label"
+_TRIVIAL = "no better than the trivial rule"
 _FAITHFUL, _UNFAITHFUL = "no faithful decision", "no unfaithful decision"
+_ONE_SEED = "one seed: no floor"
 MEASURES = {
     "accuracy": Measure("accuracy"),
     "balanced_accuracy": Measure("balanced accuracy", undefined=_ONE_LABEL),
@@ -119,6 +121,32 @@ MEASURES = {
     "negative_flips": Measure("negative flips"),
     "positive_flips": Measure("positive flips"),
     "kappa": _signed("kappa"),
+    "auroc": Measure("AUROC", undefined=_TRIVIAL),
+    "turned_wrong": Measure("right answers that turn wrong", undefined=_TRIVIAL),
+    "turned_right": Measure("wrong answers that turn right", undefined=_TRIVIAL),
+    "barrier": Measure("error barrier", undefined=_TRIVIAL),
+    "accuracy_dense": Measure("accuracy of dense"),
+    "accuracy_pruned": Measure("accuracy of the ticket"),
+    "invariability": Measure("invariability"),
+    "ceiling": Measure("the most that fidelity can be"),
+    "cka": _signed("linear CKA", "no spread between items"),
+    "rand": _signed("adjusted Rand index", "one cluster only"),
+    "floor": Measure("dense of another seed", undefined=_ONE_SEED),
+    "other_ticket": Measure("ticket of another seed", undefined=_ONE_SEED),
+    "relative_fidelity": Measure(
+        "relative fidelity", "number", high=float("inf"), undefined=_ONE_SEED
+    ),
+    "own_answers": Measure("own ticket minus another's", low=-1.0, undefined=_ONE_SEED),
+    "ece": Measure("expected calibration error"),
+    "brier": Measure("Brier score", "number"),
+    "nll": Measure("negative log-likelihood, nats", "number", high=float("inf")),
+    "overconfidence": Measure("overconfidence", low=-1.0),
+    "kl": Measure("KL from dense, nats", "number", high=float("inf")),
+    "js": Measure("Jensen-Shannon, nats", "number"),
+    "margin_change": Measure(
+        "margin change, log-odds", "number", low=float("-inf"), high=float("inf")
+    ),
+    "logit_spearman": _signed("Spearman of log-odds", "logits do not vary"),
 }
 
 

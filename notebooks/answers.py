@@ -1,0 +1,148 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Does it keep its answers?
+#
+# A pruned model can be as accurate as its dense model and still answer differently. But agreement
+# has poor reasons too, and each is drawn beside it here. A **label-blind** model has the ticket's
+# share of each answer and looks at nothing. Two models of the **same skill** agree on what is easy,
+# with nothing in common. Two **dense models that differ in their seed alone** disagree without any
+# pruning: they are the floor. And a **ticket of another seed** was pruned from another model.
+
+# %% tags=["parameters", "hide-input"]
+part: str = "concluding"  # part of the reference study: concluding, secondary, reports, ...
+store: str = ""  # folder or URL of the reference records; empty: those of this project
+task: str = ""  # digits or digit-reports; empty: the tasks of the part
+
+# %% tags=["hide-input"]
+from lthlib.records import reference_store
+from lthlib.report import answer_figures as figures
+from lthlib.report import answer_findings as findings
+from lthlib.report import answer_tables as tables
+from lthlib.report.answer_frames import Answers
+from lthlib.report.notebook import number, say, show
+from lthlib.report.parts import held_part, not_run
+from lthlib.report.reading import each_group, pruned, records_line, side_by_side
+from lthlib.study import check_parameters
+
+check_parameters(globals(), ["part", "store", "task"])
+choices = {"task": task} if task else {}
+readings = pruned(held_part(part, reference_store(store), **choices))
+line = records_line(readings) if readings else not_run(part)
+number("records", line)
+say(line)
+studied = [(Answers(group), name) for group, name in each_group(side_by_side(readings), say)]
+
+# %% [markdown]
+# ## Agreement, and what it would be for a poor reason
+#
+# Fidelity is the share of decisions on which ticket and dense model agree; relative fidelity is
+# fidelity divided by that of two dense models. The residual is what a measure has beyond its
+# label-blind null, and so what pruning left of the model. Sentences that speak of one level chose
+# it by its place on the ladder, not by its result.
+
+# %% tags=["hide-input"]
+for found, name in studied:
+    sentences = {
+        "found-floor": findings.floor_sentence(found.kept, found.level),
+        "found-null": findings.null_sentence(found.kept, found.level),
+    }
+    for key, sentence in sentences.items():
+        number(name(key), sentence)
+        say(sentence)
+    show(figures.accuracy_null_figure(found.kept), name("accuracy"))
+    show(figures.fidelity_null_figure(found.kept), name("fidelity"))
+    show(tables.kept_table(found.kept), name("kept"))
+
+# %% [markdown]
+# Accuracy on faithful decisions falls, and on unfaithful ones that of the dense model rises, when
+# a ticket does no more than keep its share of answers: the dashed lines show how much of the trend
+# that explains. Kappa corrects fidelity for the shares of answers; how high it *can* be still hangs
+# on fidelity, which the shading shows.
+
+# %% tags=["hide-input"]
+for found, name in studied:
+    show(figures.faithfulness_null_figure(found.kept), name("faithfulness"))
+    show(figures.kappa_figure(found.kept), name("kappa"))
+    show(tables.null_table(found.kept, found.level), name("every-measure"))
+
+# %% [markdown]
+# ## Lost and gained
+
+# %% tags=["hide-input"]
+for found, name in studied:
+    sentence = findings.flips_sentence(found.kept, found.level)
+    number(name("found-flips"), sentence)
+    say(sentence)
+    show(figures.flips_figure(found.kept), name("flips"))
+    show(figures.churn_figure(found.kept), name("churn"))
+
+# %% [markdown]
+# ## The same decisions at every seed?
+#
+# A pruning-identified exemplar (Hooker et al. 2019) is a decision whose usual answer over many
+# seeds changes. Unfaithfulness of one seed is the noisy form of the same question.
+
+# %% tags=["hide-input"]
+for found, name in studied:
+    sentence = findings.exemplar_sentence(found.exemplars, found.icc, found.level)
+    number(name("found-exemplars"), sentence)
+    say(sentence)
+    show(figures.exemplar_figure(found.exemplars), name("exemplars"))
+    show(figures.consistency_figure(found.counts, found.level), name("consistency"))
+    show(tables.exemplar_table(found.exemplars, found.icc), name("exemplar-table"))
+
+# %% [markdown]
+# ## Which kinds of decisions?
+
+# %% tags=["hide-input"]
+for found, name in studied:
+    for column, words in found.groupings.items():
+        groups = found.groups(column)
+        sentence = findings.group_sentence(groups, found.level, words)
+        number(name(f"found-{words}"), sentence)
+        say(sentence)
+        show(figures.group_figure(groups, found.level, words), name(f"by-{words}"))
+        show(tables.group_table(groups, found.level, words), name(f"by-{words}-table"))
+
+# %% [markdown]
+# ## Probabilities
+#
+# An answer can stay while the probability behind it moves, and the other way round.
+
+# %% tags=["hide-input"]
+for found, name in studied:
+    sentence = findings.probability_sentence(found.probabilities, found.level)
+    number(name("found-probabilities"), sentence)
+    say(sentence)
+    for measure in ("kl", "ece", "brier"):
+        show(figures.probability_figure(found.probabilities, measure), name(measure))
+    show(tables.probability_table(found.probabilities), name("probabilities"))
+
+# %% [markdown]
+# ## All levels of all seeds
+#
+# If tickets kept *their* model's answers, models of one seed would form a block.
+
+# %% tags=["hide-input"]
+for found, name in studied:
+    sentence = findings.block_sentence(found.blocks)
+    number(name("found-blocks"), sentence)
+    say(sentence)
+    show(tables.block_table(found.blocks), name("blocks"))
+    for reading in found.readings:
+        model = reading.study.model
+        show(figures.block_figure(reading.matrix, found.sparsity, model), name(f"matrix-{model}"))
+    matrices = {reading.study.model: reading.matrix for reading in found.readings}
+    show(figures.map_figure(matrices, found.sparsity), name("map"))
