@@ -27,10 +27,8 @@ task: str = ""  # digits or digit-reports; empty: the tasks of the part
 
 # %% tags=["hide-input"]
 from lthlib.records import reference_store
-from lthlib.report import answer_figures as figures
-from lthlib.report import answer_findings as findings
-from lthlib.report import answer_tables as tables
-from lthlib.report.answer_frames import Answers
+from lthlib.report.answers import figures, findings, tables
+from lthlib.report.answers.frames import Answers
 from lthlib.report.notebook import number, say, show
 from lthlib.report.parts import held_part, not_run
 from lthlib.report.reading import each_group, pruned, records_line, side_by_side

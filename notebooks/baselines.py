@@ -28,8 +28,8 @@ store: str = ""  # folder or URL of the reference records; empty: those of this 
 from pathlib import Path
 
 from lthlib.records import reference_store
-from lthlib.report import baseline_findings as findings
-from lthlib.report import baselines
+from lthlib.report.baselines import findings
+from lthlib.report.baselines import tables as baselines
 from lthlib.report.notebook import number, say, show
 from lthlib.study import check_parameters
 

@@ -27,9 +27,10 @@ level: int = None  # the level that sentences speak of; None: the middle one of 
 import pandas as pd
 
 from lthlib.records import reference_store
-from lthlib.report import concepts, confidence, findings, forgetting, instability, longer, weights
+from lthlib.report import findings
 from lthlib.report.notebook import number, say, show
 from lthlib.report.parts import held_part, not_run
+from lthlib.report.questions import concepts, confidence, forgetting, instability, longer, weights
 from lthlib.report.reading import joined, records_line
 from lthlib.study import check_parameters
 

@@ -27,9 +27,10 @@ ladder: str = "concluding"  # secondary or concluding
 
 # %% tags=["hide-input"]
 from lthlib.records import reference_store
-from lthlib.report import reproduced, reproduced_words
 from lthlib.report.notebook import say, show
-from lthlib.report.reproduced_evidence import gather
+from lthlib.report.source import reproduced
+from lthlib.report.source import words as reproduced_words
+from lthlib.report.source.evidence import gather
 from lthlib.study import check_parameters
 
 check_parameters(globals(), ["store", "model", "ladder"])

@@ -24,8 +24,8 @@ store: str = ""  # folder or URL of the reference records; empty: those of this 
 
 # %% tags=["hide-input"]
 from lthlib.records import reference_store
-from lthlib.report import reproduced
 from lthlib.report.notebook import number, say
+from lthlib.report.source import reproduced
 from lthlib.study import check_parameters
 
 check_parameters(globals(), ["store"])

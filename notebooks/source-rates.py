@@ -25,10 +25,11 @@ store: str = ""  # folder or URL of the reference records; empty: those of this 
 # %% tags=["hide-input"]
 from lthlib import study
 from lthlib.records import reference_store
-from lthlib.report import reproduced, reproduced_words
 from lthlib.report.notebook import say, show
-from lthlib.report.reproduced_evidence import gather
-from lthlib.report.reproduced_rates import lottery_rates_table
+from lthlib.report.source import reproduced
+from lthlib.report.source import words as reproduced_words
+from lthlib.report.source.evidence import gather
+from lthlib.report.source.rates import lottery_rates_table
 
 study.check_parameters(globals(), ["store"])
 page, task = "source-rates", "digits"

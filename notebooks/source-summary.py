@@ -27,10 +27,12 @@ from dataclasses import replace
 from lthlib import study
 from lthlib.lab.tasks import load, render
 from lthlib.records import reference_store
-from lthlib.report import reproduced, reproduced_meaning, reproduced_words
 from lthlib.report.notebook import number, say, show
-from lthlib.report.reproduced_evidence import gather
-from lthlib.report.reproduced_items import sample_of
+from lthlib.report.source import meaning as reproduced_meaning
+from lthlib.report.source import reproduced
+from lthlib.report.source import words as reproduced_words
+from lthlib.report.source.evidence import gather
+from lthlib.report.source.items import sample_of
 
 study.check_parameters(globals(), ["store"])
 page = "source-summary"

@@ -27,8 +27,8 @@ store: str = ""  # folder or URL of the reference records; empty: those of this 
 import pandas as pd
 
 from lthlib.records import reference_store
-from lthlib.report import evidence, kinds, resampling, trends, verdicts
-from lthlib.report.families import families_table
+from lthlib.report.judgement import evidence, kinds, resampling, trends, verdicts
+from lthlib.report.judgement.families import families_table
 from lthlib.report.notebook import number, say, show
 from lthlib.report.parts import held_part, not_run
 from lthlib.report.reading import records_line

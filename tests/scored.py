@@ -1,4 +1,4 @@
-"""Scores made up for tests: a frame as lthlib.report.contrasts.scores makes it, no records."""
+"""Scores made up for tests: a frame as contrasts.scores makes it, no records."""
 
 from __future__ import annotations
 

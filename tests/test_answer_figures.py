@@ -12,11 +12,9 @@ import pytest
 
 import synthetic
 from lthlib.records import RecordStore
-from lthlib.report import answer_figures as figures
-from lthlib.report import answer_findings as findings
-from lthlib.report import answer_tables as tables
 from lthlib.report import measures
-from lthlib.report.answer_frames import Answers
+from lthlib.report.answers import figures, findings, tables
+from lthlib.report.answers.frames import Answers
 from lthlib.report.exhibits import Exhibit
 from lthlib.report.reading import Reading
 from lthlib.study import Study

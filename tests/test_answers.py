@@ -10,7 +10,7 @@ import pytest
 
 import synthetic
 from lthlib.errors import RecordError
-from lthlib.report import answers
+from lthlib.report.answers import kept as answers
 from lthlib.report.measures import RECORD, agreements, fidelity_matrix, quality, seed_floor
 from synthetic import one_record
 

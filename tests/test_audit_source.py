@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 
 from lthlib.errors import RecordError
-from lthlib.report import published
 from lthlib.report.audit import feasibility, findings, findings_together, labels, source
 from lthlib.report.audit.findings import Finding
+from lthlib.report.source import published
 
 SHARED = os.environ.get("LTHLIB_SHARED")
 ALL = {

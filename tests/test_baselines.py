@@ -22,9 +22,9 @@ from lthlib.lab import corpora, text_only
 from lthlib.lab.tasks import load
 from lthlib.lab.text_only import Choice
 from lthlib.records import RecordStore, project_root
-from lthlib.report import baseline_findings as findings
-from lthlib.report import baselines
-from lthlib.report.baselines import Answer
+from lthlib.report.baselines import findings
+from lthlib.report.baselines import tables as baselines
+from lthlib.report.baselines.tables import Answer
 
 RECORDED = project_root() / "records" / "baselines"
 SHARED = os.environ.get("LTHLIB_SHARED")

@@ -12,7 +12,8 @@ from scipy.special import expit, rel_entr
 from sklearn.metrics import brier_score_loss, log_loss
 
 from lthlib.errors import RecordError
-from lthlib.report import answers, calibration
+from lthlib.report.answers import calibration
+from lthlib.report.answers import kept as answers
 from synthetic import one_record
 
 

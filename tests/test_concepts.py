@@ -12,7 +12,7 @@ from sklearn.metrics import adjusted_rand_score
 import made_readings
 import synthetic
 from lthlib.errors import RecordError
-from lthlib.report import concepts
+from lthlib.report.questions import concepts
 from lthlib.report.reading import Reading
 
 RANDOM = np.random.default_rng(0)

@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from lthlib.errors import RecordError
-from lthlib.report.equivalence import (
+from lthlib.report.judgement.equivalence import (
     EQUIVALENT,
     INCONCLUSIVE,
     INFERIOR,

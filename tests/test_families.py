@@ -7,9 +7,9 @@ import pingouin
 import pytest
 
 from lthlib.errors import RecordError
-from lthlib.report.contrasts import contrast_tests, contrasts
-from lthlib.report.families import CLAIMS, adjust, count_families, families_table
-from lthlib.report.trends import correlations, trends
+from lthlib.report.judgement.contrasts import contrast_tests, contrasts
+from lthlib.report.judgement.families import CLAIMS, adjust, count_families, families_table
+from lthlib.report.judgement.trends import correlations, trends
 from scored import ladder
 
 SCORED = ladder()

@@ -10,7 +10,7 @@ from sklearn.metrics import roc_auc_score
 import made_readings
 import synthetic
 from lthlib.errors import RecordError
-from lthlib.report import forgetting
+from lthlib.report.questions import forgetting
 from lthlib.report.reading import Reading
 from lthlib.study import Study
 

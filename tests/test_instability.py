@@ -9,7 +9,7 @@ import pytest
 import made_readings
 import synthetic
 from lthlib.errors import RecordError
-from lthlib.report import instability, longer
+from lthlib.report.questions import instability, longer
 from lthlib.study import Study
 
 

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from lthlib.errors import RecordError
-from lthlib.report import published
+from lthlib.report.source import published
 
 
 def as_printed(raw: str) -> float:

@@ -17,19 +17,16 @@ import pytest
 import synthetic
 from lthlib.errors import RecordError
 from lthlib.records import RecordStore, project_root
-from lthlib.report import (
-    measures,
-    published,
-    reproduced,
-    reproduced_columns,
-    reproduced_meaning,
-    reproduced_rates,
-    reproduced_tables,
-    reproduced_words,
-)
+from lthlib.report import measures
 from lthlib.report.exhibits import Exhibit
 from lthlib.report.reading import Reading, judged_stage
-from lthlib.report.reproduced_evidence import Arm, Evidence, Printed, Sample, gather
+from lthlib.report.source import columns as reproduced_columns
+from lthlib.report.source import meaning as reproduced_meaning
+from lthlib.report.source import published, reproduced
+from lthlib.report.source import rates as reproduced_rates
+from lthlib.report.source import tables as reproduced_tables
+from lthlib.report.source import words as reproduced_words
+from lthlib.report.source.evidence import Arm, Evidence, Printed, Sample, gather
 from lthlib.study import Study, reference
 
 FINDINGS = ("seven", "overlap", "crowded")
@@ -342,7 +339,7 @@ def test_the_sources_correlations_again() -> None:
         ("uniter", "fidelity"): (0.50404, 0.30797),
         ("visualbert", "faithful_accuracy"): (0.88119, 0.02033),
     }
-    from lthlib.report.source_statistics import pearson
+    from lthlib.report.source.significance import pearson
 
     for (model, measure), (r, p) in expected.items():
         accuracy = reproduced_meaning.printed_means(model, "accuracy")

@@ -9,7 +9,7 @@ from scipy import stats
 
 import synthetic
 from lthlib.errors import RecordError
-from lthlib.report.resampling import correctness, crossed_bootstrap, mcnemar_p
+from lthlib.report.judgement.resampling import correctness, crossed_bootstrap, mcnemar_p
 
 RUNS = [f"uniter-digits-s{seed}" for seed in range(3)]
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from lthlib.errors import RecordError
-from lthlib.report import source_statistics as tests
+from lthlib.report.source import significance as tests
 
 numbers = st.floats(0, 1, allow_nan=False).map(lambda x: round(x, 6))
 pairs = st.lists(st.tuples(numbers, numbers), min_size=3, max_size=10)

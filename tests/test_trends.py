@@ -12,7 +12,7 @@ import statsmodels.api as sm
 import statsmodels.formula.api as smf
 from scipy import stats
 
-from lthlib.report.trends import (
+from lthlib.report.judgement.trends import (
     correlations,
     correlations_table,
     fisher_interval,

@@ -11,9 +11,10 @@ from scipy import stats
 
 import synthetic
 from lthlib.errors import RecordError
-from lthlib.report import evidence, kinds, verdicts
-from lthlib.report.contrasts import contrast_tests, contrasts
-from lthlib.report.equivalence import (
+from lthlib.report.exhibits import Exhibit
+from lthlib.report.judgement import evidence, kinds, verdicts
+from lthlib.report.judgement.contrasts import contrast_tests, contrasts
+from lthlib.report.judgement.equivalence import (
     EQUIVALENT,
     INCONCLUSIVE,
     INFERIOR,
@@ -22,7 +23,6 @@ from lthlib.report.equivalence import (
     SUPERIOR,
     tost,
 )
-from lthlib.report.exhibits import Exhibit
 from scored import SPARSITY, ladder, scored
 
 SCORED = ladder()

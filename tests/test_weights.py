@@ -9,7 +9,7 @@ import pytest
 
 import made_readings
 import synthetic
-from lthlib.report import confidence, weights
+from lthlib.report.questions import confidence, weights
 from lthlib.report.reading import Reading
 
 

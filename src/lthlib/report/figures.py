@@ -115,14 +115,14 @@ def faithfulness_figure(agreements: pd.DataFrame, *, stage: str = "trained") -> 
     """Accuracy where dense and pruned model agree, and of each where they do not."""
     frame = _main(at_stage(agreements, stage))
     data = summarise(frame, ["level"], list(FAITHFULNESS_LOOKS))
-    with _style():
+    with paper_style():
         figure, axes = _canvas("accuracy, %", data)
         for name, look in FAITHFULNESS_LOOKS.items():
-            _draw(axes, frame, name, data[data["measure"] == name], look)
-        _finish(figure, axes)
+            draw_series(axes, frame, name, data[data["measure"] == name], look)
+        finish_axes(figure, axes)
     caption = (
         f"Accuracy on faithful decisions (dense and pruned model agree) and on the others: "
-        f"{_lines(frame)}. A line stops where no such decision is left. {_sparsity(frame)}"
+        f"{_lines(frame)}. A line stops where no such decision is left. {sparsity_note(frame)}"
     )
     series = {look.name: data[data["measure"] == name] for name, look in FAITHFULNESS_LOOKS.items()}
     return Exhibit(
@@ -140,7 +140,7 @@ def cells_figure(agreements: pd.DataFrame, *, stage: str = "trained") -> Exhibit
     data = summarise(frame, ["level"], list(CELLS))
     shares = data.pivot_table("mean", "level", "measure").astype(float)[list(CELLS)]
     seen = [cell for cell in CELLS if shares[cell].max() > 0]
-    with _style():
+    with paper_style():
         figure, axes = _canvas("share of decisions, %", data)
         areas = axes.stackplot(
             shares.index.to_numpy(),
@@ -154,11 +154,11 @@ def cells_figure(agreements: pd.DataFrame, *, stage: str = "trained") -> Exhibit
             area.set_hatch(CELL_LOOKS[cell][1])
         axes.set_ylim(0, 100)
         axes.margins(x=0)
-        _finish(figure, axes)
+        finish_axes(figure, axes)
     empty = "" if "g" in seen else " Cell g (different wrong answers) is empty."
     caption = (
         f"What becomes of the dense model's decisions: mean shares over {seeds_and_items(frame)}."
-        f"{empty} Dense itself, at 0, is right (a) or wrong (e). {_sparsity(frame)}"
+        f"{empty} Dense itself, at 0, is right (a) or wrong (e). {sparsity_note(frame)}"
     )
     series = {MEASURES[cell].title: data[data["measure"] == cell] for cell in seen}
     alt = _alt("shares of the five cells", series, "Stacked areas")
@@ -189,7 +189,7 @@ def fidelity_matrix_figure(matrix: pd.DataFrame, levels: pd.DataFrame) -> Exhibi
     }
     sparsity = levels.groupby("level")["sparsity"].mean()
     low = min(float(square.min().min()) for square in means.values())
-    with _style():
+    with paper_style():
         figure = Figure(figsize=(WIDTH, 4.1 * len(means)), layout="constrained", facecolor=PAPER)
         rows = figure.subplots(len(means), squeeze=False)[:, 0]
         for axes, (name, square) in zip(rows, means.items(), strict=True):
@@ -208,7 +208,7 @@ def fidelity_matrix_figure(matrix: pd.DataFrame, levels: pd.DataFrame) -> Exhibi
                 yticklabels=ticks,
                 cbar_kws={"label": "equal answers, %"},
             )
-            axes.set(title=name, xlabel=_SPARSITY_AXIS, ylabel="sparsity, %")
+            axes.set(title=name, xlabel=SPARSITY_AXIS, ylabel="sparsity, %")
             axes.tick_params(axis="x", rotation=90)
             axes.tick_params(axis="y", rotation=0)
     seeds = matrix["run_a"].nunique()
@@ -220,7 +220,7 @@ def fidelity_matrix_figure(matrix: pd.DataFrame, levels: pd.DataFrame) -> Exhibi
     )
     caption = (
         f"Share of test decisions that two levels answer alike. Same seed: mean over "
-        f"{seeds} {'seed' if seeds == 1 else 'seeds'}. {between} {_sparsity(levels)}"
+        f"{seeds} {'seed' if seeds == 1 else 'seeds'}. {between} {sparsity_note(levels)}"
     )
     data = matrix.assign(pairs=np.where(same, "same seed", "different seeds"))
     ends = {
@@ -246,24 +246,24 @@ def comparison_figure(
         ignore_index=True,
     )
     looks = {model: MODEL_LOOKS[model] for model in in_order(data["model"])}
-    with _style():
+    with paper_style():
         figure = Figure(figsize=(WIDTH, 1.7 * HEIGHT), layout="constrained", facecolor=PAPER)
         rows = figure.subplots(2, sharex=True)
         for axes, (name, frame) in zip(rows, frames.items(), strict=True):
-            _level_axis(axes, data)
+            level_axis(axes, data)
             axes.set_ylabel(MEASURES[name].heading)
             axes.set_xlabel("")
             for model, look in looks.items():
                 own = data[(data["model"] == model) & (data["measure"] == name)]
-                _draw(axes, frame[frame["model"] == model], name, own, look)
+                draw_series(axes, frame[frame["model"] == model], name, own, look)
         best = frames["accuracy"].iloc[0]
-        _refer(rows[0], Reference(_trivial(best["trivial_rule"]), best["trivial_accuracy"]))
-        rows[1].set_xlabel(_SPARSITY_AXIS)
-        _finish(figure, rows[0])
+        draw_reference(rows[0], Reference(_trivial(best["trivial_rule"]), best["trivial_accuracy"]))
+        rows[1].set_xlabel(SPARSITY_AXIS)
+        finish_axes(figure, rows[0])
     caption = (
         f"Accuracy (above) and fidelity to the dense model (below) of the models: "
         f"{_lines(frames['accuracy'])}. Dashed: {_rule(frames['accuracy'])}. "
-        f"{_sparsity(frames['accuracy'])}"
+        f"{sparsity_note(frames['accuracy'])}"
     )
     series = {
         f"{look.name} {name}": data[(data["model"] == model) & (data["measure"] == name)]
@@ -289,22 +289,22 @@ def density_figure(levels: pd.DataFrame, *, stage: str = "trained") -> Exhibit:
     frame = frame.assign(**kept)
     by_level = frame.groupby("level", as_index=False)
     data = by_level[["sparsity", "sparsity_all", *names]].mean()
-    with _style():
+    with paper_style():
         figure, axes = _canvas("share left, %", data)
         for name in names:
             mean = data.assign(mean=data[name], low=np.nan, high=np.nan)
-            _draw(axes, frame, name, mean, MODALITY_LOOKS[name])
+            draw_series(axes, frame, name, mean, MODALITY_LOOKS[name])
         # Linear below 1 %, so that nothing left at all has a place too.
         axes.set_yscale("symlog", linthresh=1, linscale=0.5)
         axes.set_ylim(0, 130)
         axes.set_yticks([0, 1, 3, 10, 30, 100], labels=["0", "1", "3", "10", "30", "100"])
         axes.axhline(1, color=BLACK, linestyle="--", linewidth=1.2, label="collapse: below 1 %")
-        _finish(figure, axes)
+        finish_axes(figure, axes)
     seeds = frame["run"].nunique()
     caption = (
         f"Share of each modality's prunable weights that is left: mean and single lines of "
         f"{seeds} {'seed' if seeds == 1 else 'seeds'}, on a logarithmic scale that is linear "
-        f"below 1 %. Below the dashed line a modality counts as collapsed. {_sparsity(frame)}"
+        f"below 1 %. Below the dashed line a modality counts as collapsed. {sparsity_note(frame)}"
     )
     series = {m: data.assign(mean=data[m]) for m in names}
     shown = frame[["run", "level", "sparsity", "sparsity_all", *names]]
@@ -324,7 +324,7 @@ _FONT_SIZES = (
     *("font.size", "axes.labelsize", "axes.titlesize", "xtick.labelsize", "ytick.labelsize"),
     "legend.fontsize",
 )
-_SPARSITY_AXIS = "sparsity (prunable weights that are zero), %"
+SPARSITY_AXIS = "sparsity (prunable weights that are zero), %"
 
 
 def _ladder_figure(
@@ -333,28 +333,28 @@ def _ladder_figure(
     """One measure of the main branch over the ladder, controls as markers, references as lines."""
     data = summarise(frame, ["level", "branch"], [name])
     looks = {b: look for b, look in BRANCH_LOOKS.items() if b in set(data["branch"])}
-    with _style():
+    with paper_style():
         figure, axes = _canvas(MEASURES[name].heading, data)
         for branch, look in looks.items():
             part = data[data["branch"] == branch]
             if branch == "main":
-                _draw(axes, frame[frame["branch"] == branch], name, part, look)
+                draw_series(axes, frame[frame["branch"] == branch], name, part, look)
             else:
                 _mark(axes, name, part, look, list(looks).index(branch))
         for reference in references:
-            _refer(axes, reference)
-        _finish(figure, axes)
+            draw_reference(axes, reference)
+        finish_axes(figure, axes)
     controls = " Markers with bars: controls, with the same interval." if len(looks) > 1 else ""
     lines = "; ".join(f"{r.name}, {100 * r.value:.1f} %" for r in references)
     kinds = "Dashed" if len(references) == 1 else "Dashed and dotted"
-    caption = f"{title}: {_lines(frame)}.{controls} {kinds}: {lines}. {_sparsity(frame)}"
+    caption = f"{title}: {_lines(frame)}.{controls} {kinds}: {lines}. {sparsity_note(frame)}"
     series = {look.name: data[data["branch"] == branch] for branch, look in looks.items()}
     alt = f"{_alt(name, series)} {kinds}: {lines}."
     return Exhibit(caption, alt, _behind(frame, data, ["level", "branch"]), figure)
 
 
 @contextmanager
-def _style() -> Iterator[None]:
+def paper_style() -> Iterator[None]:
     settings: dict[str, Any] = dict.fromkeys(_FONT_SIZES, POINTS)
     settings |= sns.axes_style("whitegrid", {"grid.color": GRID, "axes.edgecolor": BLACK})
     settings |= {"hatch.linewidth": 0.6, "hatch.color": "#00000066"}
@@ -368,21 +368,21 @@ def _canvas(label: str, data: pd.DataFrame) -> tuple[Figure, Axes]:
     figure = Figure(figsize=(WIDTH, HEIGHT), layout="constrained", facecolor=PAPER)
     axes = figure.subplots()
     axes.set_ylabel(label)
-    _level_axis(axes, data)
+    level_axis(axes, data)
     return figure, axes
 
 
-def _level_axis(axes: Axes, data: pd.DataFrame) -> None:
+def level_axis(axes: Axes, data: pd.DataFrame) -> None:
     sparsity = data.groupby("level")["sparsity"].mean()
     sparsity = sparsity.iloc[:: -(-len(sparsity) // MOST_TICKS)]
     labels = [sparsity_text(share) for share in sparsity]
     axes.set_xticks(sparsity.index.to_numpy(), labels=labels)
     if len(labels) > 6 or max(map(len, labels)) > 5:
         axes.tick_params(axis="x", labelrotation=90)
-    axes.set_xlabel(_SPARSITY_AXIS)
+    axes.set_xlabel(SPARSITY_AXIS)
 
 
-def _draw(axes: Axes, frame: pd.DataFrame, name: str, mean: pd.DataFrame, look: Look) -> None:
+def draw_series(axes: Axes, frame: pd.DataFrame, name: str, mean: pd.DataFrame, look: Look) -> None:
     """Seeds as thin lines, their mean as a thick one, its interval as a band."""
     for _, seed in frame.sort_values("level").groupby("run"):
         axes.plot(seed["level"], _percent(seed[name]), color=look.colour, linewidth=0.8, alpha=0.45)
@@ -417,7 +417,7 @@ def _mark(axes: Axes, name: str, mean: pd.DataFrame, look: Look, place: int) -> 
     )
 
 
-def _refer(axes: Axes, reference: Reference) -> None:
+def draw_reference(axes: Axes, reference: Reference) -> None:
     axes.axhline(
         100 * reference.value,
         color=BLACK,
@@ -427,7 +427,7 @@ def _refer(axes: Axes, reference: Reference) -> None:
     )
 
 
-def _finish(figure: Figure, axes: Axes) -> None:
+def finish_axes(figure: Figure, axes: Axes) -> None:
     """The legend, below the axes so that it costs no width; reference lines come last."""
     named = list(zip(*axes.get_legend_handles_labels(), strict=True))
     named.sort(key=lambda pair: isinstance(pair[0], Line2D) and pair[0].get_color() == BLACK)
@@ -487,7 +487,7 @@ def _rule(frame: pd.DataFrame) -> str:
     return f"best rule that looks at no input ({rule}), {100 * accuracy:.1f} %"
 
 
-def _sparsity(frame: pd.DataFrame) -> str:
+def sparsity_note(frame: pd.DataFrame) -> str:
     prunable, everything = (frame[name].max() for name in ("sparsity", "sparsity_all"))
     return (
         f"At the last level {sparsity_text(prunable)} % of prunable weights are zero, "

@@ -47,64 +47,64 @@ def dense_sentence(quality: pd.DataFrame, gate: pd.DataFrame) -> str:
     fails = [model_name(m) for m in in_order(dense["model"]) if not beats[m]]
     verdict = "Every dense model beats it at every seed."
     if fails:
-        verdict = f"At some seed {_and(fails)} did not beat it; what follows says little there."
+        verdict = f"At some seed {listed(fails)} did not beat it; what follows says little there."
     return (
-        f"The dense models are right on {_each(dense, 'accuracy')} of all decisions. The best rule "
-        f"that looks at no input ({best['trivial_rule']}) is right on "
+        f"The dense models are right on {by_model(dense, 'accuracy')} of all decisions. The best "
+        f"rule that looks at no input ({best['trivial_rule']}) is right on "
         f"{100 * best['trivial_accuracy']:.1f} %. {verdict}"
     )
 
 
 def accuracy_sentence(quality: pd.DataFrame, level: int) -> str:
     """How accuracy changes from dense to one level, in points, paired by seed."""
-    main = _main(quality)
+    main = main_branch(quality)
     changes = paired_differences(main, "accuracy", groups=["model"])
     rows = {m: _row(changes[changes["level"] == level], m) for m in in_order(main["model"])}
-    parts = [f"{_points(row)} for {model_name(m)}" for m, row in rows.items()]
+    parts = [f"{points(row)} for {model_name(m)}" for m, row in rows.items()]
     unclear = [model_name(m) for m, row in rows.items() if _includes_none(row)]
-    note = f" For {_and(unclear)} the interval includes no change at all." if unclear else ""
-    of_all = _sparsity(main, level, "sparsity_all")
+    note = f" For {listed(unclear)} the interval includes no change at all." if unclear else ""
+    of_all = sparsity_of(main, level, "sparsity_all")
     return (
-        f"With {_sparsity(main, level)} of the prunable weights gone ({of_all} of all weights), "
-        f"accuracy changes by {_and(parts)}.{note}"
+        f"With {sparsity_of(main, level)} of the prunable weights gone ({of_all} of all weights), "
+        f"accuracy changes by {listed(parts)}.{note}"
     )
 
 
 def ladder_sentence(quality: pd.DataFrame, gate: pd.DataFrame) -> str:
     """How accuracy changes at every level, and where a trivial rule does as well at some seed."""
-    main = _main(quality)
+    main = main_branch(quality)
     changes = paired_differences(main, "accuracy", groups=["model"])
     models, levels = in_order(main["model"]), sorted(changes["level"].unique())
-    shares = {level: _sparsity(main, level) for level in levels}
-    rungs = [f"{shares[k]} ({_sparsity(main, k, 'sparsity_all')} of all weights)" for k in levels]
+    shares = {level: sparsity_of(main, level) for level in levels}
+    rungs = [f"{shares[k]} ({sparsity_of(main, k, 'sparsity_all')} of all weights)" for k in levels]
     parts = []
     for model in models:
         own = changes[changes["model"] == model].dropna(subset=["difference"])
         steps = [f"{_signed(row['difference'])}" for _, row in own.sort_values("level").iterrows()]
         parts.append(f"{', '.join(steps)} ({model_name(model)})")
     return (
-        f"Along the ladder, at {_and(rungs)}, accuracy changes by {'; '.join(parts)} points. "
+        f"Along the ladder, at {listed(rungs)}, accuracy changes by {'; '.join(parts)} points. "
         f"{_against_the_rule(gate, shares)}"
     )
 
 
 def _against_the_rule(gate: pd.DataFrame, shares: Mapping[int, str]) -> str:
     """Where models do not beat the trivial rule at every seed; `shares` names the levels."""
-    main = _main(gate)
+    main = main_branch(gate)
     never, at_some = [], []
     for level, share in shares.items():
         here = main[main["level"] == level]
         beats = {m: here.loc[here["model"] == m, "beats"] for m in in_order(here["model"])}
         failed = [model_name(m) for m in beats if not beats[m].any()]
         if failed:
-            never.append(f"{_and(failed)} at {share}")
+            never.append(f"{listed(failed)} at {share}")
         partly = [
             f"{model_name(m)} at {beats[m].sum()} of {len(beats[m])}"
             for m in beats
             if beats[m].any() and not beats[m].all()
         ]
         if partly:
-            at_some.append(f"{_and(partly)} seeds ({share})")
+            at_some.append(f"{listed(partly)} seeds ({share})")
     sentences = []
     if never:
         sentences.append(
@@ -119,18 +119,18 @@ def _against_the_rule(gate: pd.DataFrame, shares: Mapping[int, str]) -> str:
 
 def collapse_sentence(levels: pd.DataFrame) -> str:
     """Which modality has less than 1 % of its prunable weights left, and where."""
-    main = _main(levels)
+    main = main_branch(levels)
     hit = main[main["collapsed"] != ""]
     places = []
     for (model, text), part in hit.groupby(["model", "collapsed"], sort=False):
         first = int(part["level"].min())
         runs = main.loc[main["model"] == model, "run"].nunique()
         seeds = f"{part.loc[part['level'] == first, 'run'].nunique()} of {runs} seeds"
-        where = f"from {_sparsity(main, first)} on ({seeds} there)"
+        where = f"from {sparsity_of(main, first)} on ({seeds} there)"
         places.append(f"{text} of {model_name(str(model))} {where}")
     if not places:
         return "Every modality of every model keeps at least 1 % of its prunable weights."
-    return f"Pruning leaves less than 1 % of one modality: {_and(places)}."
+    return f"Pruning leaves less than 1 % of one modality: {listed(places)}."
 
 
 def answers_sentence(agreements: pd.DataFrame, floors: pd.Series[float], level: int) -> str:
@@ -138,17 +138,17 @@ def answers_sentence(agreements: pd.DataFrame, floors: pd.Series[float], level: 
 
     floors: fidelity between dense models of different seeds, by model; empty with one seed.
     """
-    at_level = _main(agreements)
+    at_level = main_branch(agreements)
     at_level = at_level[at_level["level"] == level]
     text = (
         f"The same tickets give another answer than their dense models on "
-        f"{_each(at_level, 'churn')} of all decisions."
+        f"{by_model(at_level, 'churn')} of all decisions."
     )
     if len(floors):
         parts = [
             f"{100 * (1 - floors[m]):.1f} % ({model_name(m)})" for m in in_order(_names(floors))
         ]
-        text += f" Two dense models that differ in their seed alone disagree on {_and(parts)}."
+        text += f" Two dense models that differ in their seed alone disagree on {listed(parts)}."
     return text
 
 
@@ -167,8 +167,8 @@ def controls_sentence(quality: pd.DataFrame, level: int) -> str:
             seeds = better.loc[better["model"] == model, "better"]
             counts.append(f"{seeds.sum()} of {len(seeds)} ({model_name(model)})")
         sentences.append(
-            f"With {words}, accuracy is {_each(own, 'accuracy')}; the ticket does better at "
-            f"{_and(counts)} seeds."
+            f"With {words}, accuracy is {by_model(own, 'accuracy')}; the ticket does better at "
+            f"{listed(counts)} seeds."
         )
     return " ".join(sentences) or "No controls were recorded for these studies."
 
@@ -187,7 +187,7 @@ def reading_note(quality: pd.DataFrame) -> str:
     )
 
 
-def _main(frame: pd.DataFrame) -> pd.DataFrame:
+def main_branch(frame: pd.DataFrame) -> pd.DataFrame:
     return frame[frame["branch"] == "main"]
 
 
@@ -195,7 +195,7 @@ def _names(series: pd.Series[float]) -> pd.Series[str]:
     return series.index.to_series()
 
 
-def _each(frame: pd.DataFrame, measure: str) -> str:
+def by_model(frame: pd.DataFrame, measure: str) -> str:
     """One measure of every model, such as "93.1 % (VisualBERT; 91.0 to 95.2) and ..."."""
     data = summarise(frame, ["model", "level"], [measure])
     parts = []
@@ -203,10 +203,10 @@ def _each(frame: pd.DataFrame, measure: str) -> str:
         value, _, interval = summary_text(MEASURES[measure], _row(data, model)).partition(" (")
         inside = f"{model_name(model)}; {interval}" if interval else f"{model_name(model)})"
         parts.append(f"{value} % ({inside}")
-    return _and(parts)
+    return listed(parts)
 
 
-def _sparsity(frame: pd.DataFrame, level: int, of: str = "sparsity") -> str:
+def sparsity_of(frame: pd.DataFrame, level: int, of: str = "sparsity") -> str:
     """Sparsity of a level, as a range where models differ in it."""
     shares = frame.loc[frame["level"] == level, of]
     ends = dict.fromkeys(sparsity_text(share) for share in (shares.min(), shares.max()))
@@ -223,7 +223,7 @@ def _includes_none(row: pd.Series[Any]) -> bool:
     return not row.isna()["low"] and bool(row["low"] <= 0 <= row["high"])
 
 
-def _points(row: pd.Series[Any]) -> str:
+def points(row: pd.Series[Any]) -> str:
     """One paired difference in points, such as "−0.3 points (−1.1 to +0.5)"."""
     if row.isna()["difference"]:
         return f"an unknown number of points ({row['flags']})"
@@ -237,5 +237,5 @@ def _signed(share: float) -> str:
     return f"{100 * share:+.1f}".replace("-", "−")
 
 
-def _and(parts: Sequence[str]) -> str:
+def listed(parts: Sequence[str]) -> str:
     return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"

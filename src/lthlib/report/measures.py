@@ -43,7 +43,7 @@ Bools = npt.NDArray[np.bool_]
 
 # -- the predictions, checked and laid out as records x cases -------------------------------------
 @dataclass(frozen=True)
-class _Grid:
+class Grid:
     """Predictions as arrays [R records, C cases]; a case is one decision of one item."""
 
     records: pd.DataFrame  # R rows: run, level, branch, stage
@@ -99,10 +99,10 @@ def check_predictions(predictions: pd.DataFrame) -> None:
     an unknown branch or stage, a class that cannot be, a decision recorded twice, one that a
     record lacks and others of its run have, or two labels for one decision.
     """
-    _grid(predictions)
+    grid_of(predictions)
 
 
-def _grid(predictions: pd.DataFrame) -> _Grid:
+def grid_of(predictions: pd.DataFrame) -> Grid:
     missing = [column for column in COLUMNS if column not in predictions.columns]
     if missing:
         raise RecordError(f"predictions have no column {missing[0]!r}: read them from a record")
@@ -122,7 +122,7 @@ def _grid(predictions: pd.DataFrame) -> _Grid:
     label.flat[cell] = _classes(predictions, "label")
     prediction.flat[cell] = _classes(predictions, "prediction")
     run = pd.factorize(records["run"])[0].astype(np.int64)
-    grid = _Grid(records, cases, run, times.reshape(shape) > 0, label, prediction)
+    grid = Grid(records, cases, run, times.reshape(shape) > 0, label, prediction)
     _check_same_cases(grid)
     _check_same_labels(grid)
     _check_classes(grid)
@@ -160,7 +160,7 @@ def _classes(frame: pd.DataFrame, column: str) -> Ints:
     return values.to_numpy(dtype=np.int64)
 
 
-def _check_same_cases(grid: _Grid) -> None:
+def _check_same_cases(grid: Grid) -> None:
     starts = np.unique(grid.run, return_index=True)[1]
     wanted = np.logical_or.reduceat(grid.present, starts, axis=0)[grid.run]
     lacking = wanted & ~grid.present
@@ -172,7 +172,7 @@ def _check_same_cases(grid: _Grid) -> None:
         )
 
 
-def _check_same_labels(grid: _Grid) -> None:
+def _check_same_labels(grid: Grid) -> None:
     first = np.unique(grid.run, return_index=True)[1][grid.run]
     differs = grid.label != grid.label[first]
     if differs.any():
@@ -183,7 +183,7 @@ def _check_same_labels(grid: _Grid) -> None:
         )
 
 
-def _check_classes(grid: _Grid) -> None:
+def _check_classes(grid: Grid) -> None:
     odd = grid.binary[:, None] & (grid.prediction > 1)
     if odd.any():
         row, column = (int(i[0]) for i in np.nonzero(odd))
@@ -257,7 +257,7 @@ def quality(predictions: pd.DataFrame) -> pd.DataFrame:
     >>> quality(answers)[["accuracy", "precision", "recall", "informedness"]].iloc[0].to_list()
     [0.75, 1.0, 0.5, 0.5]
     """
-    grid = _grid(predictions)
+    grid = grid_of(predictions)
     confusion = _confusion(grid)
     counts = _counts(confusion.sum(axis=1))
     macro, undefined = _macro(confusion)
@@ -277,7 +277,7 @@ def quality(predictions: pd.DataFrame) -> pd.DataFrame:
 
 def quality_by_decision(predictions: pd.DataFrame) -> pd.DataFrame:
     """The measures of :func:`quality` for each finding alone: one row per record and decision."""
-    grid = _grid(predictions)
+    grid = grid_of(predictions)
     confusion = _confusion(grid)
     record, finding = np.nonzero(confusion.sum(axis=2))
     names = np.unique(grid.cases["decision"])
@@ -286,7 +286,7 @@ def quality_by_decision(predictions: pd.DataFrame) -> pd.DataFrame:
     return pd.concat([rows, _rates(counts), counts], axis=1)
 
 
-def _confusion(grid: _Grid) -> Ints:
+def _confusion(grid: Grid) -> Ints:
     """[R, D, 4], counts of tn, fp, fn, tp for each finding."""
     if not grid.binary.all():
         run = grid.records["run"].iloc[int(np.argmin(grid.binary))]
@@ -376,7 +376,7 @@ def _always(answer: int, classes: int) -> str:
     return f"always {bool(answer)}" if classes == 2 else f"always class {answer}"
 
 
-def _best_trivial(grid: _Grid) -> pd.DataFrame:
+def _best_trivial(grid: Grid) -> pd.DataFrame:
     """R rows: the best trivial rule of each record's labels, and its accuracy."""
     counts = grid.tally("decision", grid.label)
     counts = np.pad(counts, [(0, 0), (0, 0), (0, max(0, 2 - counts.shape[2]))])
@@ -403,7 +403,7 @@ def beats_trivial(predictions: pd.DataFrame, *, alpha: float = 0.05) -> pd.DataF
     Returns run, level, branch, stage, accuracy, trivial_rule, trivial_accuracy, wins, losses, p,
     beats, flags. Raises RecordError as :func:`check_predictions` does.
     """
-    grid = _grid(predictions)
+    grid = grid_of(predictions)
     common = grid.tally("decision", grid.label).argmax(axis=2)
     finding = pd.factorize(grid.cases["decision"], sort=True)[0]
     rule_right = _right_per_item(grid, common[:, finding])
@@ -418,7 +418,7 @@ def beats_trivial(predictions: pd.DataFrame, *, alpha: float = 0.05) -> pd.DataF
     return table.assign(wins=wins, losses=losses, p=p, beats=beats, flags=flags)
 
 
-def _right_per_item(grid: _Grid, answers: Ints) -> Ints:
+def _right_per_item(grid: Grid, answers: Ints) -> Ints:
     """[R, I], how many decisions of each item are right."""
     right = (answers == grid.label).astype(np.int64)
     return np.asarray((grid.tally("item", right) * [0, 1][: right.max() + 1]).sum(axis=2))
@@ -449,7 +449,7 @@ def agreements(predictions: pd.DataFrame) -> pd.DataFrame:
     Returns one row per record other than dense itself, whose agreement with itself says nothing.
     Raises RecordError as :func:`check_predictions` does, and for a run without its dense record.
     """
-    grid = _grid(predictions)
+    grid = grid_of(predictions)
     dense = grid.dense()
     table = pd.concat([grid.records, grid.sizes(), _compare(grid, grid.prediction[dense])], axis=1)
     pruned = np.flatnonzero(dense != np.arange(len(dense)))
@@ -486,7 +486,7 @@ def agreement(dense: pd.DataFrame, pruned: pd.DataFrame) -> pd.Series[Any]:
     return row.drop(RECORD)
 
 
-def _compare(grid: _Grid, dense: Ints) -> pd.DataFrame:
+def _compare(grid: Grid, dense: Ints) -> pd.DataFrame:
     """All measures of agreement; dense: [R, C], the dense answers beside each record's own."""
     n = _count(grid.present)
     right_d = (dense == grid.label) & grid.present
@@ -538,7 +538,7 @@ def _compare(grid: _Grid, dense: Ints) -> pd.DataFrame:
     )
 
 
-def _beyond_chance(grid: _Grid, dense: Ints, same: Ints) -> tuple[pd.DataFrame, dict[str, Bools]]:
+def _beyond_chance(grid: Grid, dense: Ints, same: Ints) -> tuple[pd.DataFrame, dict[str, Bools]]:
     """Kappa and its kin, from how often each model gives each class; and what is degenerate."""
     classes = max(2, int(max(dense.max(), grid.prediction.max())) + 1)
 
@@ -605,7 +605,7 @@ def fidelity_matrix(
     Raises RecordError as :func:`check_predictions` does, and if runs differ in items or labels.
     """
     chosen = at_stage(predictions, stage)
-    grid = _grid(chosen[(chosen["branch"] == branch) | (chosen["level"] == DENSE_LEVEL)])
+    grid = grid_of(chosen[(chosen["branch"] == branch) | (chosen["level"] == DENSE_LEVEL)])
     if not grid.present.all() or (grid.label != grid.label[0]).any():
         raise RecordError(
             "fidelity matrix: the runs have different items or labels; "

@@ -22,9 +22,9 @@ from lthlib.report.figures import (
     PAPER,
     WIDTH,
     Look,
-    _finish,
-    _level_axis,
-    _style,
+    finish_axes,
+    level_axis,
+    paper_style,
 )
 
 PANEL_HEIGHT = 2.7
@@ -49,7 +49,7 @@ def ladder_panels(
     along: instead of levels, a column with places 0, 1, ..., its label, and a text for each place.
     """
     models = in_order(summary["model"])
-    with _style():
+    with paper_style():
         height = PANEL_HEIGHT * len(models) + 0.9
         figure = Figure(figsize=(WIDTH, height), layout="constrained", facecolor=PAPER)
         rows = figure.subplots(len(models), sharex=True, sharey=True, squeeze=False)[:, 0]
@@ -68,7 +68,7 @@ def ladder_panels(
                     axes.axhline(value, color=BLACK, linestyle=style, linewidth=1.3, label=name)
         if between is not None:
             rows[0].set_ylim(*between)
-        _finish(figure, max(rows, key=lambda axes: len(axes.get_legend_handles_labels()[0])))
+        finish_axes(figure, max(rows, key=lambda axes: len(axes.get_legend_handles_labels()[0])))
     return figure
 
 
@@ -126,7 +126,7 @@ def _horizontal(
     axes: Axes, summary: pd.DataFrame, along: tuple[str, str, Sequence[str]] | None
 ) -> None:
     if along is None:
-        _level_axis(axes, summary)
+        level_axis(axes, summary)
         return
     _, label, texts = along
     axes.set_xticks(range(len(texts)), labels=list(texts))

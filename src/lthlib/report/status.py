@@ -41,8 +41,8 @@ def studies_table(stores: Stores) -> Exhibit:
     table = pd.DataFrame(list(rows.values()))
     return plain_table(
         table.assign(minutes=table["minutes"].map("{:.0f}".format)),
-        "Studies with finished runs, and what they took together. Settings that are not named have their default value, which "
-        "the page on parameters gives.",
+        "Studies with finished runs, and what they took together. Settings that are not named have "
+        "their default value, which the page on parameters gives.",
     )
 
 

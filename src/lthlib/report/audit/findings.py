@@ -14,7 +14,6 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from lthlib.report import published
 from lthlib.report.audit import source
 from lthlib.report.audit.correlations import label_blind, label_blind_sign, pearson_range
 from lthlib.report.audit.detectors import batch_sizes, constant_answers
@@ -27,11 +26,12 @@ from lthlib.report.audit.labels import (
 )
 from lthlib.report.audit.source import joined, share_text
 from lthlib.report.exhibits import Exhibit, model_name
-from lthlib.report.figures import BLACK, HEIGHT, MODEL_LOOKS, PAPER, WIDTH, _style
+from lthlib.report.figures import BLACK, HEIGHT, MODEL_LOOKS, PAPER, WIDTH, paper_style
 from lthlib.report.measures import Floats
 from lthlib.report.notebook import number, say, show
 from lthlib.report.plain import plain_table
-from lthlib.report.source_statistics import p_text, partial_pearson
+from lthlib.report.source import published
+from lthlib.report.source.significance import p_text, partial_pearson
 
 PRINTED = "Printed numbers of the main source; nothing here is ours."
 
@@ -383,7 +383,7 @@ def _r(a: Floats, b: Floats) -> float:
 
 
 def _blind_figure(points: pd.DataFrame, pi: float, rows: Sequence[Sequence[str]]) -> Exhibit:
-    with _style():
+    with paper_style():
         figure = Figure(figsize=(WIDTH, 1.7 * HEIGHT), layout="constrained", facecolor=PAPER)
         above, below = figure.subplots(2, sharex=True)
         for model, look in MODEL_LOOKS.items():

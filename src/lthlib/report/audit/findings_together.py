@@ -11,7 +11,6 @@ from functools import cache
 import numpy as np
 import pandas as pd
 
-from lthlib.report import published
 from lthlib.report.audit import source
 from lthlib.report.audit.detectors import batch_sizes, constant_answers, kind_of_test
 from lthlib.report.audit.findings import (
@@ -27,6 +26,7 @@ from lthlib.report.audit.source import joined, share_text
 from lthlib.report.audit.table import audit_table
 from lthlib.report.exhibits import Exhibit, model_name
 from lthlib.report.measures import kappa_bounds
+from lthlib.report.source import published
 
 E15 = ("lxmert", "secondary", "faithful_accuracy")  # its p-values do not fit together
 

@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from lthlib.report import published
 from lthlib.report.exhibits import in_order, model_name
+from lthlib.report.source import published
 from lthlib.study import PUBLISHED_AMOUNTS
 
 SETS = ("secondary", "concluding")

@@ -1,0 +1,218 @@
+"""Sentences of the chapter on answers, computed from the frames of its figures and tables.
+
+Each takes frames of one or more models and the level that it speaks of, which is chosen by its
+place on the ladder (:func:`lthlib.report.findings.focus`), never by its result. A number stands
+beside its control in the same sentence.
+"""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from lthlib.report.answers.tables import group_gaps
+from lthlib.report.exhibits import in_order, model_name, sparsity_text, summarise
+from lthlib.report.findings import by_model, listed, main_branch, points, sparsity_of
+from lthlib.report.statistics import MIN_SEEDS, holm, seed_summary
+
+
+def floor_sentence(frame: pd.DataFrame, level: int) -> str:
+    """Fidelity beside that of two dense seeds, and of tickets of other seeds."""
+    at = main_branch(frame[frame["level"] == level])
+    text = (
+        f"At {sparsity_of(at, level)} sparsity tickets answer as their dense models do on "
+        f"{by_model(at, 'fidelity')} of all decisions."
+    )
+    known = at[at["floor"].notna()]
+    if known.empty:
+        return f"{text} With one seed there is no floor to set this against."
+    own = _changes(known, "own_answers")
+    relative, other = _means(known, "relative_fidelity", 1), _means(known, "other_ticket")
+    return (
+        f"{text} Two dense models that differ in their seed alone agree on "
+        f"{_means(known, 'floor')}, so that relative fidelity is {relative}. With the dense model "
+        f"of another seed a ticket agrees on {other}: that it was pruned from this very model adds "
+        f"{own}."
+    )
+
+
+def null_sentence(frame: pd.DataFrame, level: int) -> str:
+    """What the share of answers, and skill, alone would give; from where on no more is left."""
+    main = main_branch(frame)
+    at = main[main["level"] == level]
+    blind = []
+    for model in in_order(main["model"]):
+        start = blind_from(main[main["model"] == model])
+        where = "at no level" if start is None else f"from {sparsity_text(start)} % on"
+        blind.append(f"{model_name(model)} {where}")
+    text = (
+        "A model that looks at nothing, and only has the ticket's share of each answer, would "
+        f"agree with dense on {_means(at, 'fidelity_null')}; one of the ticket's skill with errors "
+        f"of its own on {_means(at, 'fidelity_skill')}."
+    )
+    if main.groupby("model")["run"].nunique().max() < MIN_SEEDS:
+        return f"{text} With fewer than {MIN_SEEDS} seeds nothing is said about single levels."
+    return (
+        f"{text} Fidelity cannot be told from that of the model that looks at nothing, for the "
+        f"interval of the difference includes zero: {'; '.join(blind)}."
+    )
+
+
+def blind_from(frame: pd.DataFrame) -> float | None:
+    """Sparsity from which on every level's fidelity residual has an interval that includes zero.
+
+    frame: the main branch of one model. None where the last level has none, or seeds are too few.
+    """
+    data = summarise(frame, ["level"], ["fidelity_residual"]).sort_values("level")
+    found = None
+    for _, row in data[::-1].iterrows():
+        # Constant models have a residual of exactly 0 at every seed, up to rounding.
+        if row["n"] < MIN_SEEDS or not row["low"] <= 1e-9 or not row["high"] >= -1e-9:
+            break
+        found = float(row["sparsity"])
+    return found
+
+
+def flips_sentence(frame: pd.DataFrame, level: int) -> str:
+    """Answers lost and gained, and how many of them the change of accuracy does not ask for."""
+    at = main_branch(frame[frame["level"] == level])
+    churn = by_model(at, "unnecessary_churn")
+    return (
+        f"Of all decisions {by_model(at, 'negative_flips')} were right and are wrong now, and "
+        f"{by_model(at, 'positive_flips')} the other way round; accuracy sees the difference only. "
+        f"Unnecessary churn, which no change of accuracy explains, is {churn} "
+        f"(label-blind: {_means(at, 'unnecessary_churn_null')})."
+    )
+
+
+def exemplar_sentence(shares: pd.DataFrame, icc: pd.DataFrame, level: int) -> str:
+    """Exemplars against those of dense halves, and whether seeds change the same decisions."""
+    at, same = (frame[frame["level"] == level] for frame in (shares, icc))
+    models = in_order(at["model"])
+    rows = {model: at[at["model"] == model].iloc[0] for model in models}
+    share = f"{sparsity_text(at['sparsity'].mean())} %"
+    pie = listed([f"{100 * rows[m]['pie']:.1f} % ({model_name(m)})" for m in models])
+    text = f"At {share} sparsity {pie} of all decisions are pruning-identified exemplars."
+    halves = [
+        f"{100 * rows[m]['halves']:.1f} % and {100 * rows[m]['null']:.1f} % ({model_name(m)})"
+        for m in models
+        if pd.notna(rows[m]["halves"])
+    ]
+    if halves:
+        text += (
+            " Seeds alone change answers too: with half of the seeds each, the most frequent "
+            f"answer differs between dense models and tickets, and between dense models, on "
+            f"{listed(halves)} of decisions."
+        )
+    known = same[same["icc"].notna()]
+    if known.empty:
+        return f"{text} There are too few seeds for an intraclass correlation."
+    values = [
+        f"{row['icc']:.2f}, label-blind {_or_none(row['blind'])} ({model_name(row['model'])})"
+        for _, row in known.iterrows()
+    ]
+    return (
+        f"{text} How far the same decisions are unfaithful at different seeds, the intraclass "
+        f"correlation says (0: unrelated, 1: the same): {listed(values)}."
+    )
+
+
+def block_sentence(tests: pd.DataFrame) -> str:
+    """Whether levels of one seed share more answers than levels of different seeds."""
+    data = tests.assign(p_holm=holm(tests["p"]))
+    parts = []
+    for _, row in data.iterrows():
+        if pd.isna(row["difference"]):
+            parts.append(f"{model_name(row['model'])}: {row['flags']}")
+            continue
+        verdict = row["flags"] or f"p = {row['p']:.4f}, after Holm {row['p_holm']:.4f}"
+        parts.append(
+            f"{model_name(row['model'])} {100 * row['within']:.1f} against "
+            f"{100 * row['between']:.1f} % ({verdict})"
+        )
+    return (
+        "Two levels of the same seed answer alike on so many decisions, and two levels of "
+        f"different seeds on so many: {'; '.join(parts)}."
+    )
+
+
+def probability_sentence(frame: pd.DataFrame, level: int) -> str:
+    """Calibration before and after, and how far probabilities have moved."""
+    at, dense = frame[frame["level"] == level], frame[frame["level"] == 0]
+    text = (
+        f"The expected calibration error is {_means(dense, 'ece')} of the dense models and "
+        f"{_means(at, 'ece')} at {sparsity_of(at, level)} sparsity. KL from dense is then "
+        f"{_means(at, 'kl', 1)} nats; dealt out anew, the same probabilities would be "
+        f"{_means(at, 'kl_null', 1)} away"
+    )
+    if at["kl_floor"].notna().any():
+        text += f", and a dense model of another seed is {_means(at, 'kl_floor', 1)} away"
+    return (
+        f"{text}. A model that collapsed to saying 1/2 is perfectly calibrated and knows nothing."
+    )
+
+
+def group_sentence(groups: pd.DataFrame, level: int, what: str) -> str:
+    """Which groups keep fewer or more answers than the rest, by simultaneous intervals."""
+    gaps, alone = group_gaps(groups, level), _one_answer(groups[groups["level"] == level], what)
+    if gaps["n"].max() < MIN_SEEDS:
+        few = f"There are too few seeds to say which {what} keeps fewer answers than the others."
+        return few + alone
+    sides = {"fewer": gaps["high"] < 0, "more": gaps["low"] > 0}
+    sentences = []
+    for word, where in sides.items():
+        parts = [
+            f"{model_name(model)}: {', '.join(found['group'])}"
+            for model in in_order(gaps["model"])
+            for found in [gaps[where.fillna(False) & (gaps["model"] == model)].sort_values("mean")]
+            if len(found)
+        ]
+        if parts:
+            sentences.append(
+                f"{word} answers than the rest of its model are kept on {'; '.join(parts)}"
+            )
+    if not sentences:
+        none = f"No {what} differs from the rest: every simultaneous 95 % interval includes zero."
+        return none + alone
+    text = ". ".join(sentence[0].upper() + sentence[1:] for sentence in sentences)
+    return f"{text} (simultaneous 95 % intervals over every {what}).{alone}"
+
+
+def _one_answer(groups: pd.DataFrame, what: str) -> str:
+    """Where dense model and ticket say the same one thing at every seed, as the null does."""
+    parts = []
+    for model in in_order(groups["model"]):
+        least = groups[groups["model"] == model].groupby("group")["fidelity_null"].min()
+        alike = int((least > 1 - 1e-9).sum())
+        if alike:
+            parts.append(f"{alike} of {len(least)} ({model_name(model)})")
+    if not parts:
+        return ""
+    return (
+        f" Of all groups by {what}, {listed(parts)} get one and the same answer for every item, "
+        "from dense models and tickets alike: fidelity is 100 % there, and says nothing."
+    )
+
+
+def _changes(frame: pd.DataFrame, name: str) -> str:
+    """A difference in points of every model, with its interval."""
+    data = seed_summary(frame, [], name, groups=["model"]).assign(flags="one seed")
+    data = data.rename(columns={"mean": "difference"})
+    parts = [
+        f"{points(data[data['model'] == model].iloc[0])} for {model_name(model)}"
+        for model in in_order(data["model"])
+    ]
+    return listed(parts)
+
+
+def _means(frame: pd.DataFrame, name: str, scale: int = 100) -> str:
+    """Means of a column, by model: shares in %, or (scale 1) numbers."""
+    parts = []
+    for model in in_order(frame["model"]):
+        mean = frame.loc[frame["model"] == model, name].mean()
+        value = f"{100 * mean:.1f} %" if scale == 100 else f"{mean:.3f}"
+        parts.append(f"{'unknown' if pd.isna(mean) else value} ({model_name(model)})")
+    return listed(parts)
+
+
+def _or_none(value: float) -> str:
+    return "not defined" if pd.isna(value) else f"{value:.2f}"

@@ -1,0 +1,167 @@
+"""From records to the frames of the chapter on answers, for one model or several side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import pandas as pd
+
+from lthlib.report.answers import calibration
+from lthlib.report.answers import kept as answers
+from lthlib.report.findings import focus
+from lthlib.report.measures import RECORD, at_stage
+from lthlib.report.reading import Reading
+from lthlib.report.statistics import DENSE_LEVEL
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What studies that differ in their model alone say about kept answers; frames as asked for.
+
+    Every frame has the columns model, sparsity and sparsity_all beside those of its maker.
+    """
+
+    readings: Sequence[Reading]
+
+    @cached_property
+    def kept(self) -> pd.DataFrame:
+        """Agreements beside their nulls and floors: see :func:`kept`."""
+        return for_each(self.readings, kept)
+
+    @cached_property
+    def probabilities(self) -> pd.DataFrame:
+        """Calibration and divergence: see :func:`probabilities`."""
+        return for_each(self.readings, probabilities)
+
+    @cached_property
+    def exemplars(self) -> pd.DataFrame:
+        """Shares of exemplars, and `blind`, the PIE of shuffled answers."""
+        return self._with_blind(answers.exemplar_shares, "pie")
+
+    @cached_property
+    def icc(self) -> pd.DataFrame:
+        """Intraclass correlations, and `blind`, those of shuffled answers.
+
+        Where a model says only False, the same decisions are unfaithful at every seed, and the
+        blind model has the same high correlation.
+        """
+        return self._with_blind(answers.unfaithful_icc, "icc")
+
+    @cached_property
+    def counts(self) -> pd.DataFrame:
+        """At how many seeds decisions are unfaithful."""
+        return for_each(
+            self.readings, lambda r: answers.unfaithful_counts(r.predictions, stage=r.stage)
+        )
+
+    @cached_property
+    def blocks(self) -> pd.DataFrame:
+        """One block test a model."""
+        return for_each(self.readings, lambda r: answers.block_test(r.matrix))
+
+    def groups(self, column: str) -> pd.DataFrame:
+        """Measures within each relation, category or finding."""
+        return for_each(
+            self.readings,
+            lambda r: answers.by_group(r.predictions, r.items(), column, stage=r.stage),
+        )
+
+    @property
+    def groupings(self) -> dict[str, str]:
+        """Columns to group by, and what they are called."""
+        facts = self.readings[0].items().columns
+        named = {"meta_category": "category", "relation": "relation"}
+        found = {column: words for column, words in named.items() if column in facts}
+        return found or {"decision": "finding"}
+
+    @property
+    def level(self) -> int:
+        """The level that sentences speak of, chosen by its place on the ladder."""
+        return focus(self.kept)
+
+    @property
+    def sparsity(self) -> dict[int, float]:
+        """Sparsity of each level, mean over models."""
+        levels = pd.concat([r.levels[r.levels["branch"] == "main"] for r in self.readings])
+        means = levels.groupby("level")["sparsity"].mean()
+        return dict(zip(means.index.to_list(), means.to_list(), strict=True))
+
+    def _with_blind(self, measure: Callable[..., pd.DataFrame], name: str) -> pd.DataFrame:
+        def both(reading: Reading) -> pd.DataFrame:
+            chosen = _main(reading)
+            pair = (chosen, answers.shuffled(chosen))
+            found, blind = (measure(own, stage=reading.stage) for own in pair)
+            blind = blind[["level", name]].rename(columns={name: "blind"})
+            return found.merge(blind, on="level", validate="one_to_one")
+
+        return for_each(self.readings, both)
+
+
+def kept(reading: Reading) -> pd.DataFrame:
+    """Agreements of a study at its judged stage, beside both nulls and the floors.
+
+    <measure>_null and <measure>_residual are against :func:`kept.label_blind`,
+    fidelity_skill is the fidelity of `same_skill`; floor, other_ticket, relative_fidelity and
+    own_answers as `relative_fidelity` has them.
+    """
+    predictions = at_stage(reading.predictions, reading.stage)
+    measured = reading.agreements[reading.agreements["stage"] == reading.stage]
+    shared = [*measured.columns, "accuracy"]
+    ours = [name for name in answers.EXPECTED if name not in shared]
+    quality = reading.quality[[*RECORD, *ours]]
+    measured = measured.merge(quality, on=RECORD, how="left", validate="one_to_one")
+    null = answers.label_blind(predictions)
+    beside = answers.beside_null(measured, null, answers.EXPECTED)
+    skill = answers.same_skill(predictions)[[*RECORD, "fidelity"]]
+    skill = skill.rename(columns={"fidelity": "fidelity_skill"})
+    beside = beside.merge(skill, on=RECORD, how="left", validate="one_to_one")
+    return answers.relative_fidelity(beside, answers.seed_floors(reading.matrix))
+
+
+def probabilities(reading: Reading) -> pd.DataFrame:
+    """Calibration and divergence of a study's main branch, each with its null and its floor.
+
+    Columns <measure>_null are those of predictions shuffled once, <measure>_floor those between
+    dense models of different seeds (<NA> with one). The dense level has neither divergence nor
+    null. Raises RecordError where no logits were kept.
+    """
+    chosen = _main(reading)
+    found = _measured(chosen)
+    null = _measured(answers.shuffled(chosen)).drop(columns=["decisions", "flags"])
+    # Dense answers are not shuffled, for they are what tickets are compared with.
+    null = null[null["level"] != DENSE_LEVEL]
+    frame = found.merge(null, on=RECORD, how="left", suffixes=("", "_null"), validate="one_to_one")
+    names = list(calibration.DIVERGENCE)
+    floor = calibration.divergence_floor(chosen).astype(dict.fromkeys(names, "Float64"))
+    floor = floor.rename(columns={name: f"{name}_floor" for name in names})
+    frame = frame.merge(floor, on="run", how="left", validate="many_to_one")
+    about = ["items", "sparsity", "sparsity_all", "model", "task", "seed"]
+    facts = reading.quality[[*RECORD, *about]]
+    return frame.merge(facts, on=RECORD, how="left", validate="one_to_one")
+
+
+def for_each(readings: Sequence[Reading], make: Callable[[Reading], pd.DataFrame]) -> pd.DataFrame:
+    """One frame of what `make` finds for each reading, with its model and, by level, sparsity."""
+    parts = []
+    for reading in readings:
+        levels = reading.levels[reading.levels["branch"] == "main"]
+        sparsity = levels.groupby("level", as_index=False)[["sparsity", "sparsity_all"]].mean()
+        found = make(reading).assign(model=reading.study.model)
+        if "level" in found.columns and "sparsity" not in found.columns:
+            found = found.merge(sparsity, on="level", how="left", validate="many_to_one")
+        parts.append(found)
+    return pd.concat(parts, ignore_index=True)
+
+
+def _main(reading: Reading) -> pd.DataFrame:
+    """The main branch at the judged stage, and dense."""
+    chosen = at_stage(reading.predictions, reading.stage)
+    return chosen[chosen["branch"] == "main"]
+
+
+def _measured(predictions: pd.DataFrame) -> pd.DataFrame:
+    apart = calibration.divergence(predictions).drop(columns="decisions")
+    own = calibration.calibration(predictions)
+    return own.merge(apart, on=RECORD, how="left", validate="one_to_one")

@@ -1,0 +1,1 @@
+"""What text alone answers: the recorded counts of rules that see no image."""

@@ -1,0 +1,290 @@
+"""What the verdicts rest on: differences with intervals, effects, margins and power.
+
+Each function takes a frame of :func:`contrasts.contrast_tests`, of studies that
+differ in their model alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from lthlib.report.exhibits import Exhibit, in_order, model_name, sparsity_text
+from lthlib.report.figures import (
+    BLACK,
+    GRID,
+    MODEL_LOOKS,
+    PAPER,
+    WIDTH,
+    Look,
+    finish_axes,
+    level_axis,
+    paper_style,
+)
+from lthlib.report.judgement.contrasts import AGAINST_DENSE
+from lthlib.report.judgement.equivalence import MARGIN, MARGINS, smallest_margins
+from lthlib.report.judgement.verdicts import HEADINGS, points, points_of, seeds_line
+from lthlib.report.measures import Floats
+from lthlib.report.statistics import POWER
+
+_ROW = 0.62  # inches of a forest plot that one level takes
+NONE = "no margin under 100 points"
+
+
+# -- tables ----------------------------------------------------------------------------------------
+def differences_table(tests: pd.DataFrame) -> Exhibit:
+    """Every contrast: the difference with its interval, its effect, and all tests of it."""
+    rows = []
+    for _, row in _ordered(tests).iterrows():
+        cells = {
+            "model": model_name(row["model"]),
+            "sparsity, %": sparsity_text(row["sparsity"]),
+            "against": HEADINGS[row["against"]].removeprefix("against "),
+            "difference, points": _with_interval(row),
+        }
+        if row["note"]:
+            cells |= dict.fromkeys(_TESTED, row["note"])
+        else:
+            cells |= {head: show(row) for head, show in _TESTED.items()}
+        rows.append(cells)
+    caption = (
+        f"Accuracy of each ticket minus its reference: {seeds_line(tests)}, paired by seed. In "
+        "brackets: 95 % t interval over seeds. g_av: Hedges' g with the average of both variances "
+        "(Cumming 2012). p-values as they are and, after the arrow, after Holm within a study; "
+        f"TOST and non-inferiority with a margin of {points_of(MARGIN)}. Exact sign flips cannot "
+        "fall below 2 in 2^n of n seeds."
+    )
+    table = pd.DataFrame(rows)
+    alt = f"Table of {len(rows)} differences in accuracy between tickets and references."
+    return Exhibit(caption, alt, tests, table=table)
+
+
+def _p_pair(name: str) -> Callable[[pd.Series[Any]], str]:
+    return lambda row: f"{p_text(row['p_' + name])} → {p_text(row['holm_' + name])}"
+
+
+_TESTED: dict[str, Callable[[pd.Series[Any]], str]] = {
+    "g_av": lambda row: f"{row['g_av']:.2f}".replace("-", "−"),
+    "paired t": _p_pair("difference"),
+    "sign flips": _p_pair("sign_flip"),
+    "Wilcoxon": _p_pair("wilcoxon"),
+    "TOST": _p_pair("equivalence"),
+    "not inferior": _p_pair("not_inferior"),
+}
+
+
+def p_text(p: Any) -> str:
+    """A p-value as text; "no test" where there is none.
+
+    >>> p_text(0.0312), p_text(0.00001), p_text(0.9999)
+    ('0.031', '< 0.001', '> 0.999')
+    """
+    if pd.isna(p):
+        return "no test"
+    if p < 0.001:
+        return "< 0.001"
+    return "> 0.999" if p > 0.999 else f"{p:.3f}"
+
+
+def power_table(tests: pd.DataFrame, *, margin: float = MARGIN) -> Exhibit:
+    """What these seeds could have found: spread of the differences, and what it can detect."""
+    own = _ordered(tests[tests["against"] == AGAINST_DENSE])
+    rows = []
+    for _, row in own.iterrows():
+        cells = {
+            "model": model_name(row["model"]),
+            "sparsity, %": sparsity_text(row["sparsity"]),
+            "seeds": str(row["n"]),
+        }
+        if row["note"]:
+            rows.append(cells | dict.fromkeys(_POWERED, row["note"]))
+        else:
+            rows.append(cells | {head: show(row) for head, show in _POWERED.items()})
+    caption = (
+        f"What the paired tests against dense can find: {seeds_line(own)}. Detectable: the true "
+        f"difference that a two-sided t test at 5 % finds with {100 * POWER:g} % power, before "
+        "Holm. Seeds needed: for equivalence within "
+        f"±{points_of(margin)} to be shown with the same power where nothing differs."
+    )
+    alt = f"Table of power: {len(rows)} levels."
+    return Exhibit(caption, alt, own[_POWER_COLUMNS], table=pd.DataFrame(rows))
+
+
+_POWER_COLUMNS = ["study", "model", "level", "sparsity", "n", "sd", "detectable", "seeds_needed"]
+_POWERED: dict[str, Callable[[pd.Series[Any]], str]] = {
+    "sd of differences, points": lambda row: f"{100 * row['sd']:.2f}",
+    "detectable, points": lambda row: f"{100 * row['detectable']:.2f}",
+    "seeds needed": lambda row: (
+        "more than 1,000" if pd.isna(row["seeds_needed"]) else f"{row['seeds_needed']:.0f}"
+    ),
+}
+
+
+# -- figures ---------------------------------------------------------------------------------------
+def differences_figure(
+    tests: pd.DataFrame, *, against: str = AGAINST_DENSE, margin: float = MARGIN
+) -> Exhibit:
+    """A forest plot: accuracy minus one reference's at each level, with both intervals."""
+    own = _ordered(tests[tests["against"] == against])
+    looks = {m: MODEL_LOOKS[m] for m in in_order(own["model"])}
+    levels = own.groupby("level")["sparsity"].mean()
+    with paper_style():
+        size = (WIDTH, 1.6 + _ROW * len(levels))
+        figure = Figure(figsize=size, layout="constrained", facecolor=PAPER)
+        axes = figure.subplots()
+        axes.axvspan(-100 * margin, 100 * margin, color=GRID, linewidth=0, zorder=0)
+        axes.axvline(0, color=BLACK, linewidth=1)
+        for place, (model, look) in enumerate(looks.items()):
+            offset = 0.24 * (place - (len(looks) - 1) / 2)
+            _forest(axes, own[own["model"] == model], look, offset)
+        # Linear around the margin, so that what matters there can be read beside a collapse.
+        axes.set_xscale("symlog", linthresh=200 * margin, linscale=2)
+        ticks = _ticks(own, margin)
+        axes.set_xticks(ticks, labels=[f"{t:+g}".replace("-", "−") if t else "0" for t in ticks])
+        axes.minorticks_off()
+        axes.set_yticks(levels.index.to_numpy(), labels=[sparsity_text(s) for s in levels])
+        axes.invert_yaxis()
+        axes.set(xlabel="difference in accuracy, points", ylabel="sparsity, %")
+        finish_axes(figure, axes)
+    title = HEADINGS[against].removeprefix("against ")
+    caption = (
+        f"Accuracy of tickets minus {title}, by sparsity: {seeds_line(own)}, paired by seed. "
+        "Thick bars: 90 % t interval, which shows equivalence where it lies in the grey band of "
+        f"±{points_of(margin)} (before Holm); thin bars: 95 %. Beyond ±{points_of(2 * margin)} "
+        "the scale is logarithmic. No bar: one seed."
+    )
+    alt = f"Forest plot of differences in accuracy against {title}, in points. " + "; ".join(
+        f"{look.name}: "
+        + ", ".join(
+            f"{points(row['difference'])} at {sparsity_text(row['sparsity'])} %"
+            for _, row in own[own["model"] == model].iterrows()
+            if pd.notna(row["difference"])
+        )
+        for model, look in looks.items()
+    )
+    return Exhibit(f"{caption}", f"{alt}.", own, figure)
+
+
+def _forest(axes: Axes, own: pd.DataFrame, look: Look, offset: float) -> None:
+    height, middle = own["level"] + offset, 100 * _floats(own["difference"])
+    for low, high, width in (("low", "high", 1.1), ("low_90", "high_90", 3.2)):
+        axes.hlines(
+            height, 100 * _floats(own[low]), 100 * _floats(own[high]), look.colour, linewidth=width
+        )
+    axes.plot(
+        middle,
+        height,
+        color=look.colour,
+        marker=look.marker,
+        markeredgecolor=BLACK,
+        markeredgewidth=0.6,
+        linestyle="none",
+        markersize=7,
+        label=look.name,
+    )
+
+
+def _ticks(own: pd.DataFrame, margin: float) -> list[float]:
+    """Zero, the margin, and what the differences reach beyond it."""
+    reach = 100 * np.nanmax(abs(_floats(own["difference"])), initial=margin)
+    near = [100 * margin]
+    far = [t for t in (3.0, 30.0) if 200 * margin < t <= 1.2 * reach]
+    below = own["difference"].min() < -2 * margin
+    above = own["difference"].max() > 2 * margin
+    return [
+        *(-t for t in reversed(far) if below),
+        *(-t for t in near),
+        0.0,
+        *near,
+        *(t for t in far if above),
+    ]
+
+
+def margins_table(tests: pd.DataFrame, margins: tuple[float, ...] = MARGINS) -> pd.DataFrame:
+    """The smallest margin of each test against dense: study, model, level, sparsity, margin, note.
+
+    And for each of `margins` a column `within_x` that says whether equivalence is shown there.
+    """
+    dense = tests[tests["against"] == AGAINST_DENSE]
+    parts = [part.assign(margin=smallest_margins(part)) for _, part in dense.groupby("study")]
+    own = pd.concat(parts)
+    columns = ["study", "model", "level", "sparsity", "sparsity_all", "n", "margin", "note"]
+    shown = {f"within_{m:g}": own["margin"].le(m).fillna(False) for m in margins}
+    return own[columns].assign(**shown).reset_index(drop=True)
+
+
+def margins_figure(tests: pd.DataFrame, *, margin: float = MARGIN) -> Exhibit:
+    """How far the verdict hangs on the margin: the smallest that shows equivalence with dense."""
+    own = margins_table(tests)
+    looks = {m: MODEL_LOOKS[m] for m in in_order(own["model"])}
+    with paper_style():
+        figure = Figure(figsize=(WIDTH, 3.9), layout="constrained", facecolor=PAPER)
+        axes = figure.subplots()
+        level_axis(axes, own)
+        for model, look in looks.items():
+            part = own[own["model"] == model]
+            axes.plot(
+                part["level"],
+                100 * _floats(part["margin"]),
+                color=look.colour,
+                marker=look.marker,
+                linestyle=look.line,
+                linewidth=2,
+                markersize=7,
+                label=look.name,
+            )
+        line = f"this report's margin, {points_of(margin)}"
+        axes.axhline(100 * margin, color=BLACK, linestyle="--", linewidth=1.3, label=line)
+        axes.set_yscale("log")
+        axes.set_ylim(0.2, 100)
+        marks = [0.3, 1, 3, 10, 30, 100]
+        axes.set_yticks(marks, labels=[f"{mark:g}" for mark in marks])
+        axes.minorticks_off()
+        axes.set_ylabel("smallest margin, points")
+        finish_axes(figure, axes)
+    caption = (
+        f"Sensitivity to the margin: {seeds_line(own)}. Each mark is the smallest margin at which "
+        "the ticket would be called equivalent to dense (TOST at 5 %, after Holm within a "
+        "ladder), on a logarithmic scale. A mark below the dashed line is equivalent in this "
+        "report; no mark: no test, for the reasons in the table."
+    )
+    alt = "Line chart of the smallest margin that shows equivalence with dense. " + "; ".join(
+        f"{look.name}: {_margin_texts(own[own['model'] == model])}" for model, look in looks.items()
+    )
+    return Exhibit(caption, f"{alt}.", own, figure)
+
+
+def _margin_texts(part: pd.DataFrame) -> str:
+    able = part[part["margin"].notna()]
+    if able.empty:
+        return "no test"
+    return ", ".join(
+        f"{points_of(round(float(row['margin']), 4))} at {sparsity_text(row['sparsity'])} %"
+        for _, row in able.iterrows()
+    )
+
+
+def _ordered(tests: pd.DataFrame) -> pd.DataFrame:
+    """Rows by model, in this project's order, then by level, then by reference."""
+    order = {model: i for i, model in enumerate(in_order(tests["model"]))}
+    against = {name: i for i, name in enumerate(HEADINGS)}
+    rank = tests.assign(_m=tests["model"].map(order), _a=tests["against"].map(against))
+    return rank.sort_values(["_m", "study", "level", "_a"]).drop(columns=["_m", "_a"])
+
+
+def _with_interval(row: pd.Series[Any]) -> str:
+    if pd.isna(row["difference"]):
+        return "not defined"
+    text = points(row["difference"])
+    return (
+        text if pd.isna(row["low"]) else f"{text} ({points(row['low'])} to {points(row['high'])})"
+    )
+
+
+def _floats(column: pd.Series[float]) -> Floats:
+    return np.asarray(column.astype("Float64").to_numpy(dtype=np.float64, na_value=np.nan))

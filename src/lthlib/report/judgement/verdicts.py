@@ -1,0 +1,268 @@
+"""Verdicts: one row per model and level, with what was shown and what was not.
+
+Against each reference a ticket is *equivalent*, *inferior*, *superior* or *inconclusive*, or the
+question does not apply (see :func:`equivalence.verdict`); beside it stands how much
+of its answers it keeps, measured by what training alone changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from lthlib.report.exhibits import (
+    MEASURES,
+    Exhibit,
+    Measure,
+    in_order,
+    model_name,
+    sparsity_text,
+    summary_text,
+)
+from lthlib.report.judgement.contrasts import (
+    AGAINST_DENSE,
+    REFERENCES,
+    contrast_tests,
+    contrasts,
+    scores,
+)
+from lthlib.report.judgement.equivalence import (
+    EQUIVALENT,
+    MARGIN,
+    NOT_APPLICABLE,
+    SUPERIOR,
+    VERDICTS,
+)
+from lthlib.report.reading import Reading
+from lthlib.report.statistics import DENSE_LEVEL, t_interval
+
+HEADINGS = {
+    "dense": "against dense",
+    "random-mask": "against a random mask",
+    "reinitialised": "against fresh start values",
+    "shuffled-mask": "against its mask shuffled",
+    "high-magnitude": "against the largest pruned",
+}
+NOT_WORSE = (EQUIVALENT, SUPERIOR)
+_KEPT = Measure("fidelity over floor", high=float("inf"), undefined="one seed: no floor")
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Studies that differ in their model alone, scored, tested and judged.
+
+    scored, tests: frames of :mod:`contrasts`; rows: of :func:`verdict_rows`.
+    """
+
+    readings: tuple[Reading, ...]
+    scored: pd.DataFrame
+    tests: pd.DataFrame
+    rows: pd.DataFrame
+
+
+def judge(readings: Sequence[Reading]) -> Judged:
+    """Score, test and judge; raises RecordError without readings."""
+    scored = scores(readings)
+    tests = contrast_tests(contrasts(scored))
+    return Judged(tuple(readings), scored, tests, verdict_rows(scored, tests))
+
+
+# -- the table -------------------------------------------------------------------------------------
+def verdict_rows(scored: pd.DataFrame, tests: pd.DataFrame) -> pd.DataFrame:
+    """Each row of the tests, with means over seeds of its ticket's fidelity.
+
+    scored, tests: frames of :func:`contrasts.scores` and ``contrast_tests``.
+    Returns the tests and, for fidelity and relative_fidelity: x, x_low, x_high (95 % t interval),
+    x_n (seeds where it is defined).
+    """
+    tickets = scored[(scored["level"] != DENSE_LEVEL) & (scored["branch"] == "main")]
+    rows = []
+    for (study, level), part in tickets.groupby(["study", "level"]):
+        row: dict[str, Any] = {"study": study, "level": level}
+        for name in ("fidelity", "relative_fidelity"):
+            row |= {f"{name}{end}": value for end, value in _summary(part[name]).items()}
+        rows.append(row)
+    return tests.merge(pd.DataFrame(rows), on=["study", "level"], validate="many_to_one")
+
+
+def _summary(values: pd.Series[float]) -> dict[str, float | int | None]:
+    defined = values.dropna().astype(float)
+    if defined.empty:
+        return {"": None, "_low": None, "_high": None, "_n": 0}
+    found = t_interval(defined)
+    return {"": defined.mean(), "_low": found.low, "_high": found.high, "_n": found.n}
+
+
+def verdict_table(rows: pd.DataFrame, *, margin: float = MARGIN) -> Exhibit:
+    """One row per model and level: accuracy, the verdicts, and the answers kept.
+
+    rows: a frame of :func:`verdict_rows`, of studies that differ in their model alone.
+    """
+    against = [r for r in REFERENCES if r in set(rows["against"])]
+    body = []
+    for _, level in _levels(rows):
+        first = level.iloc[0]
+        cells = {
+            "model": model_name(first["model"]),
+            "sparsity, %": sparsity_text(first["sparsity"]),
+            "of all weights, %": sparsity_text(first["sparsity_all"]),
+            "accuracy, %": MEASURES["accuracy"].text(first["accuracy"]),
+        }
+        by_reference = level.set_index("against")
+        cells |= {HEADINGS[r]: _cell(by_reference, r) for r in against}
+        body.append(cells | {_KEPT.heading: _kept_text(first)})
+    caption = (
+        f"Verdicts on accuracy: {seeds_line(rows)}, every test paired by seed. In brackets: mean "
+        f"difference in points. {_meaning(margin)} "
+        "Fidelity over floor: agreement with the dense model as a share of the agreement between "
+        "dense models of different seeds, with a 95 % t interval over seeds. "
+        "Sparsity is the share of prunable weights that are zero; beside it, of all weights."
+    )
+    alt = f"Table of verdicts: {len(body)} levels of {rows['model'].nunique()} models."
+    return Exhibit(caption, alt, rows, table=pd.DataFrame(body))
+
+
+def _meaning(margin: float) -> str:
+    return (
+        f"Equivalent: within ±{points_of(margin)} (TOST); inferior or superior: different "
+        "(paired t) and not equivalent; each at 5 % after Holm within a column of one model. "
+        "Inconclusive: neither is shown. Not applicable: dense does not beat the best rule that "
+        "looks at no input at every seed or, against a control, neither beats it at any seed."
+    )
+
+
+def _levels(rows: pd.DataFrame) -> list[tuple[Any, pd.DataFrame]]:
+    """Parts of one study and level, in the order of models and levels."""
+    order = {model: i for i, model in enumerate(in_order(rows["model"]))}
+    ranked = rows.assign(_rank=rows["model"].map(order))
+    return [
+        (key, part.drop(columns="_rank"))
+        for key, part in ranked.groupby(["_rank", "study", "level"], sort=True)
+    ]
+
+
+def _cell(by_reference: pd.DataFrame, against: str) -> str:
+    if against not in by_reference.index:
+        return "not run"
+    row: pd.Series[Any] = by_reference.loc[[against]].iloc[0]
+    if str(row["verdict"]).startswith(NOT_APPLICABLE):
+        return NOT_APPLICABLE
+    if pd.isna(row["difference"]):
+        return str(row["verdict"])
+    return f"{row['verdict']} ({points(row['difference'])})"
+
+
+def _kept_text(row: pd.Series[Any]) -> str:
+    return summary_text(
+        _KEPT,
+        pd.Series(
+            {
+                "mean": row["relative_fidelity"],
+                "low": row["relative_fidelity_low"],
+                "high": row["relative_fidelity_high"],
+                "n": row["relative_fidelity_n"],
+                "seeds": row["n"] if row["relative_fidelity_n"] else 0,
+            }
+        ),
+    )
+
+
+def points(share: float) -> str:
+    """A difference of shares in points.
+
+    >>> points(-0.003), points(0.0123), points(-0.0001)
+    ('−0.3', '+1.2', '0.0')
+    """
+    text = f"{100 * share:+.1f}".replace("-", "−")
+    return "0.0" if text in {"+0.0", "−0.0"} else text
+
+
+def points_of(margin: float) -> str:
+    """A margin in words, such as "1 point"."""
+    return f"{100 * margin:g} point{'' if margin == 0.01 else 's'}"
+
+
+def seeds_line(rows: pd.DataFrame) -> str:
+    """How many seeds the tests of a frame rest on."""
+    low, high = int(rows["n"].min()), int(rows["n"].max())
+    if low == high:
+        return f"{low} seed{'' if low == 1 else 's'}"
+    return f"{low} to {high} seeds"
+
+
+# -- in words --------------------------------------------------------------------------------------
+def verdict_sentence(rows: pd.DataFrame) -> str:
+    """The verdicts against dense by model, those against controls, and the answers kept.
+
+    rows: a frame of :func:`verdict_rows`, of studies that differ in their model alone.
+    """
+    dense = rows[rows["against"] == AGAINST_DENSE]
+    models = in_order(rows["model"])
+    parts = [f"{model_name(m)}: {_ladder(dense[dense['model'] == m])}" for m in models]
+    sentences = [f"Accuracy against dense. {'. '.join(parts)}."]
+    for against in REFERENCES[1:]:
+        own = rows[rows["against"] == against]
+        if len(own):
+            sentences.append(_against_control(own))
+    sentences += [_kept_sentence(dense[dense["model"] == m]) for m in models]
+    return " ".join(sentence for sentence in sentences if sentence)
+
+
+def _ladder(own: pd.DataFrame) -> str:
+    """The levels of one model by verdict, such as "equivalent at 27.1 % sparsity, inferior ..."."""
+    places: dict[str, list[str]] = {}
+    for _, row in own.sort_values("level").iterrows():
+        places.setdefault(str(row["verdict"]), []).append(sparsity_text(row["sparsity"]))
+    if len(places) == 1:
+        return f"{next(iter(places))} at every level"
+    return ", ".join(f"{word} at {_and(shares)} %" for word, shares in places.items()) + " sparsity"
+
+
+def _against_control(own: pd.DataFrame) -> str:
+    """At how many levels the tickets were shown to be better than one control."""
+    judged = own[own["verdict"].isin(VERDICTS)]
+    title = HEADINGS[str(own["against"].iloc[0])].removeprefix("against ")
+    if judged.empty:
+        return f"Against {title}, nothing can be judged: {_and(sorted(set(own['verdict'])))}."
+    better = int((judged["verdict"] == SUPERIOR).sum())
+    blank = int((judged["reference_beats"] == 0).sum())
+    out = len(own) - len(judged)
+    left_out = f"; {out} more cannot be judged" if out else ""
+    return (
+        f"Tickets are shown to be better than {title} at {better} of the {len(judged)} levels that "
+        f"can be judged{left_out}; at {blank} of them that control learned no more than the rule "
+        "that looks at no input."
+    )
+
+
+def _kept_sentence(own: pd.DataFrame) -> str:
+    """What the sparsest ticket that is not worse than dense keeps of its answers."""
+    good = own[own["verdict"].isin(NOT_WORSE)]
+    if good.empty:
+        return ""
+    row = good.sort_values("level").iloc[-1]
+    model, share = model_name(row["model"]), sparsity_text(row["sparsity"])
+    text = (
+        f"{model}'s sparsest ticket that is not worse ({share} %) still gives another answer on "
+        f"{MEASURES['churn'].text(1 - row['fidelity'])} % of all decisions"
+    )
+    if pd.isna(row["relative_fidelity"]):
+        return f"{text}."
+    floor = row["fidelity"] / row["relative_fidelity"]
+    return f"{text}; two dense seeds disagree on about {MEASURES['churn'].text(1 - floor)} %."
+
+
+def count_verdicts(rows: pd.DataFrame) -> pd.DataFrame:
+    """How many levels got each verdict: one row per study and reference."""
+    word = rows["verdict"].where(rows["verdict"].isin(VERDICTS), "no test")
+    word = word.mask(rows["verdict"].str.startswith(NOT_APPLICABLE), NOT_APPLICABLE)
+    columns = [*VERDICTS, "no test"]
+    counted = pd.crosstab([rows["study"], rows["against"]], word)
+    return counted.reindex(columns=columns, fill_value=0).reset_index().rename_axis(columns=None)
+
+
+def _and(parts: Sequence[str]) -> str:
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"

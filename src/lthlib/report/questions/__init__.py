@@ -1,0 +1,1 @@
+"""The questions that the main source leaves open, one module each."""

@@ -1,0 +1,1 @@
+"""The main source: its numbers, and each of its tables and figures made again from our records."""
