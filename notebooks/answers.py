@@ -52,6 +52,8 @@ studied = [(Answers(group), name) for group, name in each_group(side_by_side(rea
 
 # %% tags=["hide-input"]
 for found, name in studied:
+    # For the opening page.
+    number(name("found-short"), findings.short_sentence(found.kept, found.level))
     sentences = {
         "found-floor": findings.floor_sentence(found.kept, found.level),
         "found-null": findings.null_sentence(found.kept, found.level),

@@ -52,6 +52,7 @@ if judged:
     sentence = verdicts.verdict_sentence(judged.rows)
     number("verdict-sentence", sentence)
     say(sentence)
+    show(verdicts.verdict_grid(judged.rows), "verdict-grid")
     show(verdicts.verdict_table(judged.rows), "verdict-table")
 
 # %% [markdown]

@@ -122,6 +122,7 @@ def every_table(found: Answers) -> dict[str, Exhibit]:
 def every_sentence(found: Answers) -> dict[str, str]:
     column, words = next(iter(found.groupings.items()))
     return {
+        "short": findings.short_sentence(found.kept, found.level),
         "floor": findings.floor_sentence(found.kept, found.level),
         "null": findings.null_sentence(found.kept, found.level),
         "flips": findings.flips_sentence(found.kept, found.level),
@@ -241,3 +242,26 @@ def test_group_intervals_are_simultaneous() -> None:
 def test_findings_are_the_groups_where_items_have_no_facts() -> None:
     assert study(3, synthetic.FINDINGS).groupings == {"decision": "finding"}
     assert study(4).groupings == {"meta_category": "category", "relation": "relation"}
+
+
+@pytest.mark.parametrize(
+    ("relative", "own", "said", "unsaid"),
+    [
+        ([0.90, 0.91, 0.92], [-0.01, 0.0, 0.01], "changes more answers", "their own dense"),
+        ([0.98, 1.0, 1.02], [0.05, 0.06, 0.07], "keep their own dense", "Pruning changes more"),
+        ([0.98, 1.0, 1.02], [-0.01, 0.0, 0.01], "For no model", "Pruning changes"),
+    ],
+)  # fmt: skip
+def test_the_opening_sentence_says_what_the_intervals_allow(
+    relative: list[float], own: list[float], said: str, unsaid: str
+) -> None:
+    frame = pd.DataFrame(
+        {
+            "model": "uniter", "run": [f"uniter-s{i}" for i in range(3)], "level": 1,
+            "branch": "main", "stage": "trained", "sparsity": 0.5, "sparsity_all": 0.4,
+            "fidelity": 0.95, "floor": 0.95, "relative_fidelity": relative, "own_answers": own,
+            "items": 40, "decisions": 40,
+        }
+    )  # fmt: skip
+    sentence = findings.short_sentence(frame, 1)
+    assert said in sentence and unsaid not in sentence

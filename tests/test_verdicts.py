@@ -138,6 +138,16 @@ def test_what_cannot_be_tested_says_why_in_every_table(
     assert table["against dense"].iloc[0].startswith(note)
 
 
+def test_the_grid_shows_the_verdicts_against_dense_and_no_other() -> None:
+    grid = cells(verdicts.verdict_grid(ROWS)).set_index("model")
+    against_dense = ROWS[ROWS["against"] == "dense"]
+    assert grid.size == len(against_dense)
+    for _, row in against_dense.iterrows():
+        heading = f"{verdicts.sparsity_text(row['sparsity'])} % sparse"
+        cell = grid.loc[verdicts.model_name(row["model"]), heading]
+        assert cell.startswith(str(row["verdict"]).split(":")[0])
+
+
 @pytest.mark.parametrize("seeds", [1, 2])
 def test_few_seeds_get_words_everywhere(seeds: int) -> None:
     frame = ladder(seeds=seeds)

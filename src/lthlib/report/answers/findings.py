@@ -7,12 +7,14 @@ beside its control in the same sentence.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pandas as pd
 
 from lthlib.report.answers.tables import group_gaps
 from lthlib.report.exhibits import in_order, model_name, sparsity_text, summarise
 from lthlib.report.findings import by_model, listed, main_branch, points, sparsity_of
-from lthlib.report.statistics import MIN_SEEDS, holm, seed_summary
+from lthlib.report.statistics import MIN_SEEDS, holm, seed_summary, t_interval
 
 
 def floor_sentence(frame: pd.DataFrame, level: int) -> str:
@@ -33,6 +35,47 @@ def floor_sentence(frame: pd.DataFrame, level: int) -> str:
         f"of another seed a ticket agrees on {other}: that it was pruned from this very model adds "
         f"{own}."
     )
+
+
+def short_sentence(frame: pd.DataFrame, level: int) -> str:
+    """Fidelity beside its floor, and what the intervals let one say of the two."""
+    at = main_branch(frame[frame["level"] == level])
+    text = (
+        f"At {sparsity_of(at, level)} sparsity a ticket gives its dense model's answer on "
+        f"{_means(at, 'fidelity')} of all decisions"
+    )
+    known = at[at["floor"].notna()]
+    if known.empty:
+        return f"{text}. With one seed there is no floor to set this against."
+    text += f"; two dense models of different seeds agree on {_means(known, 'floor')}."
+    if known.groupby("model")["run"].nunique().min() < MIN_SEEDS:
+        return f"{text} With fewer than {MIN_SEEDS} seeds nothing is said of the difference."
+    fewer = _models_where(known, "relative_fidelity", lambda low, high: high < 1)
+    own = _models_where(known, "own_answers", lambda low, high: low > 0)
+    than_seeds = (
+        f"Pruning changes more answers than another seed does for {listed(fewer)}"
+        if fewer
+        else "For no model is pruning shown to change more answers than another seed does"
+    )
+    than_others = (
+        f"tickets of {listed(own)} keep their own dense model's answers better than another's"
+        if own
+        else "and for none is a ticket shown to be closer to its own dense model than to another's"
+    )
+    return f"{text} {than_seeds}{'; ' if own else ', '}{than_others}."
+
+
+def _models_where(
+    frame: pd.DataFrame, name: str, holds: Callable[[float, float], bool]
+) -> list[str]:
+    """Models whose 95 % t interval over seeds of a measure fulfils a condition on its ends."""
+    found = []
+    for model in in_order(frame["model"]):
+        values = frame.loc[frame["model"] == model, name].dropna().astype(float)
+        low, high, *_ = t_interval(values)
+        if low is not None and high is not None and holds(low, high):
+            found.append(model_name(model))
+    return found
 
 
 def null_sentence(frame: pd.DataFrame, level: int) -> str:

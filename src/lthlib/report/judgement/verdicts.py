@@ -125,6 +125,36 @@ def verdict_table(rows: pd.DataFrame, *, margin: float = MARGIN) -> Exhibit:
     return Exhibit(caption, alt, rows, table=pd.DataFrame(body))
 
 
+def verdict_grid(rows: pd.DataFrame, *, margin: float = MARGIN) -> Exhibit:
+    """The verdicts against dense at a glance: a row per model, a column per sparsity.
+
+    rows: a frame of :func:`verdict_rows`, of studies that differ in their model alone.
+    """
+    dense = rows[rows["against"] == AGAINST_DENSE]
+    columns = sorted(dense["level"].unique())
+    heads = dense.groupby("level")["sparsity"].mean().map(sparsity_text)
+    body = []
+    for model in in_order(dense["model"]):
+        own = dense[dense["model"] == model].set_index("level")
+        cells = {f"{heads[k]} % sparse": _short(own.loc[k]) for k in columns if k in own.index}
+        body.append({"model": model_name(model), **cells})
+    caption = (
+        f"Is a ticket as accurate as its dense model? {seeds_line(dense)}, paired by seed; in "
+        f"brackets: mean difference in accuracy, in points. {_meaning(margin)}"
+    )
+    alt = f"Grid of verdicts against dense: {len(body)} models, {len(columns)} sparsities."
+    return Exhibit(caption, alt, dense, table=pd.DataFrame(body).fillna("not run"))
+
+
+def _short(row: pd.Series[Any]) -> str:
+    """A verdict in a word, with its difference."""
+    word = str(row["verdict"])
+    word = NOT_APPLICABLE if word.startswith(NOT_APPLICABLE) else word.split(":")[0]
+    if pd.isna(row["difference"]) or word == NOT_APPLICABLE:
+        return word
+    return f"{word} ({points(row['difference'])})"
+
+
 def _meaning(margin: float) -> str:
     return (
         f"Equivalent: within ±{points_of(margin)} (TOST); inferior or superior: different "
