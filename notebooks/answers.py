@@ -26,7 +26,7 @@ store: str = ""  # folder or URL of the reference records; empty: those of this 
 task: str = ""  # digits or digit-reports; empty: the tasks of the part
 
 # %% tags=["hide-input"]
-from lthlib.records import reference_store
+from lthlib.packs import reference_store
 from lthlib.report.answers import figures, findings, tables
 from lthlib.report.answers.frames import Answers
 from lthlib.report.notebook import number, say, show

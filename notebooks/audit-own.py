@@ -24,7 +24,7 @@
 store: str = ""  # folder or URL of the reference records; empty: those of this project
 
 # %% tags=["hide-input"]
-from lthlib.records import reference_store
+from lthlib.packs import reference_store
 from lthlib.report.audit import own
 from lthlib.report.audit.findings import present
 from lthlib.report.notebook import say

@@ -27,7 +27,7 @@ store: str = ""  # folder or URL of the reference records; empty: those of this 
 # %% tags=["hide-input"]
 from pathlib import Path
 
-from lthlib.records import reference_store
+from lthlib.packs import reference_store
 from lthlib.report.baselines import findings
 from lthlib.report.baselines import tables as baselines
 from lthlib.report.notebook import number, say, show

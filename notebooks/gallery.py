@@ -27,7 +27,7 @@ stable: int = 24  # items drawn from the quarter that changes least
 import pandas as pd
 
 from lthlib.lab.tasks import load, render
-from lthlib.records import reference_store
+from lthlib.packs import reference_store
 from lthlib.report.notebook import number, say, show
 from lthlib.report.parts import not_run
 from lthlib.report.questions import gallery, visible

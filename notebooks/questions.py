@@ -26,7 +26,7 @@ level: int = None  # the level that sentences speak of; None: the middle one of 
 # %% tags=["hide-input"]
 import pandas as pd
 
-from lthlib.records import reference_store
+from lthlib.packs import reference_store
 from lthlib.report import findings
 from lthlib.report.notebook import number, say, show
 from lthlib.report.parts import held_part, not_run

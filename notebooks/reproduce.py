@@ -26,7 +26,7 @@ model: str = "visualbert"  # visualbert, lxmert or uniter
 ladder: str = "concluding"  # secondary or concluding
 
 # %% tags=["hide-input"]
-from lthlib.records import reference_store
+from lthlib.packs import reference_store
 from lthlib.report.notebook import say, show
 from lthlib.report.source import reproduced
 from lthlib.report.source import words as reproduced_words

@@ -23,7 +23,7 @@
 store: str = ""  # folder or URL of the reference records; empty: those of this project
 
 # %% tags=["hide-input"]
-from lthlib.records import reference_store
+from lthlib.packs import reference_store
 from lthlib.report.notebook import number, say
 from lthlib.report.source import reproduced
 from lthlib.study import check_parameters

@@ -26,7 +26,7 @@ from dataclasses import replace
 
 from lthlib import study
 from lthlib.lab.tasks import load, render
-from lthlib.records import reference_store
+from lthlib.packs import reference_store
 from lthlib.report.notebook import number, say, show
 from lthlib.report.source import meaning as reproduced_meaning
 from lthlib.report.source import reproduced

@@ -26,7 +26,7 @@ store: str = ""  # folder or URL of the reference records; empty: those of this 
 # %% tags=["hide-input"]
 import pandas as pd
 
-from lthlib.records import reference_store
+from lthlib.packs import reference_store
 from lthlib.report.judgement import evidence, kinds, resampling, trends, verdicts
 from lthlib.report.judgement.families import families_table
 from lthlib.report.notebook import number, say, show

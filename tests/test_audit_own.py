@@ -7,7 +7,8 @@ import pytest
 
 import synthetic
 from lthlib.errors import RecordError
-from lthlib.records import RecordStore, reference_store, shipped_store
+from lthlib.packs import reference_store
+from lthlib.records import RecordStore, shipped_store
 from lthlib.report.audit import __main__ as command
 from lthlib.report.audit import audit_table, own
 

@@ -463,9 +463,3 @@ def common_runs(stores: Sequence[RecordStore], runs: Iterable[str]) -> RecordSto
         f"run {missing[0]} is finished in none of {', '.join(s.files.url for s in stores)}: "
         "run its study first (`make report`, or papermill with notebooks/prune.ipynb)"
     )
-
-
-def reference_store(url: str = "") -> RecordStore:
-    from lthlib.packs import reference_store as opened
-
-    return opened(url)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from lthlib.errors import LthError
-from lthlib.records import reference_store
+from lthlib.packs import reference_store
 from lthlib.report.audit.own import audit_store, faults
 
 
