@@ -106,6 +106,11 @@ PARTS: dict[str, Part] = {
         {"epochs": 12, "batch_size": 128, "levels": 0, "train_on": "train+test", "seeds": _FIVE},
         _each(),
     ),
+    "scratch": Part(
+        "dense models from a random start, trained as usual and four times as long",
+        {"batch_size": 128, "start": "random", "levels": 0, "seeds": _THREE},
+        [{**cell, "epochs": epochs} for cell in _each() for epochs in (3, 12)],
+    ),
     "blind": Part(
         "dense models that see no image, or another item's",
         {**RECIPE, "levels": 0, "seeds": _THREE},
