@@ -11,7 +11,8 @@ import pytest
 import synthetic
 from lthlib.errors import RecordError
 from lthlib.report.answers import kept as answers
-from lthlib.report.measures import RECORD, agreements, fidelity_matrix, quality, seed_floor
+from lthlib.report.measures import RECORD, agreements, fidelity_matrix, quality, seed_floor, square
+from lthlib.report.statistics import t_interval
 from synthetic import one_record
 
 RUNS = tuple(f"uniter-digits-s{i}" for i in range(4))
@@ -157,11 +158,54 @@ def test_floors_are_means_over_the_other_seeds() -> None:
     matrix = fidelity_matrix(predicted)
     floors = answers.seed_floors(matrix).set_index("run")
     assert floors["floor"].tolist() == [0.5, 0.5] == [seed_floor(matrix)] * 2
-    assert floors["other_ticket"].tolist() == [0.25, 0.75]  # dense of s0 against the ticket of s1
-    assert floors["other_dense"].tolist() == [0.75, 0.25]
+    # Dense of s0 against the ticket of s1 agree on 0.25, dense of s1 and the ticket of s0 on 0.75.
+    assert floors["other_ticket"].tolist() == [0.5, 0.5]
     relative = answers.relative_fidelity(agreements(predicted), floors.reset_index())
     assert relative["relative_fidelity"].tolist() == [1.5, 1.5]
     assert relative["own_answers"].tolist() == pytest.approx([0.25, 0.25])
+
+
+def test_intervals_over_pairs_of_seeds_are_jackknife_intervals() -> None:
+    runs = [f"uniter-digits-s{i}" for i in range(5)]
+    predicted = synthetic.predictions(runs=runs, levels=1, items=60)
+    matrix, measured = fidelity_matrix(predicted), agreements(predicted)
+    table = answers.relative_fidelity(measured, answers.seed_floors(matrix))
+    square_ = square(matrix)
+
+    def statistics(chosen: list[str]) -> tuple[float, float, float]:
+        """Floor, fidelity over floor, own less other, from scratch for some of the seeds."""
+        pairs = [(a, b) for a in chosen for b in chosen if a != b]
+        floor = np.mean([square_.loc[(a, 0), (b, 0)] for a, b in pairs])
+        other = np.mean([square_.loc[(a, 0), (b, 1)] for a, b in pairs])
+        own = measured.loc[measured["run"].isin(chosen), "fidelity"].astype(float).mean()
+        return floor, own / floor, own - other
+
+    whole = np.array(statistics(runs))
+    without = np.array([statistics([r for r in runs if r != left]) for left in runs])
+    error = np.sqrt(4 / 5 * ((without - without.mean(axis=0)) ** 2).sum(axis=0))
+    found = table.set_index("run")[["floor", "relative_fidelity", "own_answers"]].astype(float)
+    assert found.std(ddof=1).to_numpy() / np.sqrt(5) == pytest.approx(error)
+    bias_corrected = 5 * whole - 4 * without.mean(axis=0)
+    assert found.mean().to_numpy() == pytest.approx(bias_corrected)
+    assert bias_corrected[[0, 2]] == pytest.approx(whole[[0, 2]])
+
+
+def test_the_interval_of_the_floor_covers_as_it_says() -> None:
+    # Models that are right with a skill of their own agree as their skills have it; an interval
+    # over the plain means of overlapping pairs covers 60 to 85 % instead of 95.
+    draw, hits, plain = np.random.default_rng(1), 0, 0
+    for _ in range(400):
+        skill = draw.normal(0.9, 0.03, 5)
+        pair = np.multiply.outer(skill, skill) + np.multiply.outer(1 - skill, 1 - skill)
+        means = pd.Series((pair.sum(axis=1) - np.diag(pair)) / 4)
+        truth = 0.9**2 + 0.1**2
+        for kind, values in (("jackknife", answers.pseudo_values(means)), ("plain", means)):
+            low, high, *_ = t_interval(values)
+            covered = low is not None and high is not None and low <= truth <= high
+            hits += kind == "jackknife" and covered
+            plain += kind == "plain" and covered
+    assert 0.92 <= hits / 400 <= 0.99
+    assert plain / 400 < 0.85
 
 
 def test_one_seed_and_controls_have_no_floor() -> None:
@@ -194,8 +238,8 @@ def test_exemplars_by_hand() -> None:
     assert table["unfaithful"].tolist() == pytest.approx([1 / 3, 1, 1 / 3, 1 / 3])
     row = answers.exemplar_shares(three_seeds()).iloc[0]
     assert (row["pie"], row["loss"], row["gain"], row["seeds"]) == (0.5, 0.5, 0.0, 3)
-    # Halves hold one seed each: dense 0 against 1, 0 against 2, 1 against 0 (the lowest other).
-    assert row["null"] == pytest.approx((1 / 4 + 1 / 4 + 1 / 4) / 3)
+    # Halves hold one seed each: dense 0 against 1 and 2, and 1 against 2, both ways.
+    assert row["null"] == pytest.approx((1 / 4 + 1 / 4 + 2 / 4) / 3)
 
 
 def test_ties_are_said_and_are_no_exemplars() -> None:

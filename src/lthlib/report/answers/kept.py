@@ -203,47 +203,81 @@ def beside_null(
 
 # -- the floor: what training alone changes -------------------------------------------------------
 def seed_floors(matrix: pd.DataFrame) -> pd.DataFrame:
-    """For each run and level, fidelity between seeds: of dense models, and of other tickets.
+    """Fidelity between seeds, of dense models and of tickets, as one number a run and level.
 
-    matrix: see :func:`lthlib.report.measures.fidelity_matrix`. Both are means over all other seeds:
-        floor          dense model of this seed against dense models of other seeds
-        other_ticket   dense model of this seed against this level's tickets of other seeds
-        other_dense    this seed's ticket against dense models of other seeds
-    A ticket that is no more faithful to its own dense model than the last two are has kept good
-    answers, but not *its* answers. Pairs share models, so the runs' floors are not independent.
+    matrix: see :func:`lthlib.report.measures.fidelity_matrix`. Each is a mean over pairs of seeds:
+        floor          dense models of two seeds
+        other_ticket   a dense model and this level's ticket of another seed, either way round
+    A ticket that is no more faithful to its own dense model than to others has kept good answers,
+    but not *its* answers.
 
-    Returns run, level (dense left out) and the three; no rows with one seed.
+    Pairs share models, so means over the pairs of one run are no independent numbers, and a t
+    interval over them covers far less than it says. From three seeds on each run has its jackknife
+    pseudo-value instead (:func:`pseudo_values`), whose mean is the mean over all pairs and whose t
+    interval covers as it should.
+
+    Returns run, level (dense left out), floor, other_ticket; no rows with one seed.
     """
-    between = matrix[(matrix["level_a"] == DENSE_LEVEL) & (matrix["run_a"] != matrix["run_b"])]
-    means = between.groupby(["run_a", "level_b"])["fidelity"].mean().reset_index()
-    means.columns = pd.Index(["run", "level", "other_ticket"])
-    is_dense = means["level"] == DENSE_LEVEL
-    floor = means.loc[is_dense, ["run", "other_ticket"]]
-    floor = floor.rename(columns={"other_ticket": "floor"})
-    back = between.groupby(["run_b", "level_b"])["fidelity"].mean().reset_index()
-    back.columns = pd.Index(["run", "level", "other_dense"])
-    others = means[~is_dense].merge(floor, on="run")
-    return others.merge(back, on=["run", "level"], validate="one_to_one")
+    between = matrix[matrix["run_a"] != matrix["run_b"]]
+    one = between[between["level_a"] == DENSE_LEVEL].rename(columns={"level_b": "level"})
+    turned = one.rename(columns={"run_a": "run_b", "run_b": "run_a"})
+    both = pd.concat([one, turned], ignore_index=True)
+    means = both.groupby(["run_a", "level"])["fidelity"].mean().reset_index()
+    means = means.rename(columns={"run_a": "run"})
+    means["pairs"] = means.groupby("level")["fidelity"].transform(pseudo_values)
+    dense = means["level"] == DENSE_LEVEL
+    floor = means[dense].rename(columns={"pairs": "floor"})[["run", "floor"]]
+    others = means[~dense].rename(columns={"pairs": "other_ticket"})
+    return others[["run", "level", "other_ticket"]].merge(floor, on="run")
+
+
+def pseudo_values(means: pd.Series[float]) -> pd.Series[float]:
+    """Jackknife pseudo-values of a mean over all pairs of n things (Tukey 1958).
+
+    means: for each thing, the mean over its n - 1 pairs, whose own mean U is that over all pairs.
+    Without one thing the mean over pairs is (n U - 2 m) / (n - 2), so that the pseudo-value
+    n U - (n - 1) U_without is (2 (n - 1) m - n U) / (n - 2). Fewer than three have none: as given.
+
+    >>> pseudo_values(pd.Series([0.90, 0.92, 0.94])).round(2).to_list()
+    [0.84, 0.92, 1.0]
+    """
+    n = len(means)
+    return means if n < 3 else (2 * (n - 1) * means - n * means.mean()) / (n - 2)
 
 
 def relative_fidelity(agreements: pd.DataFrame, floors: pd.DataFrame) -> pd.DataFrame:
     """Fidelity of the main branch against its floor; floors: of :func:`seed_floors`.
 
     Adds the columns of the floors, and
-        relative_fidelity = F / floor: above 1 the ticket keeps more of its dense model's answers
-            than a second training of the dense model would
-        own_answers = F - (other_ticket + other_dense) / 2: what belonging to the same seed adds;
-            the mean of both directions takes out how good this ticket and this dense model are
-    All are <NA> for controls, and with one seed, which has no floor.
+        relative_fidelity = F / floor, of means over seeds: above 1 the ticket keeps more of its
+            dense model's answers than a second training of the dense model would
+        own_answers = F - other_ticket: what belonging to the same seed adds
+    From three seeds on they are jackknife pseudo-values over seeds, as the floors are. All are <NA>
+    for controls, and with one seed, which has no floor.
     """
     ours = floors.assign(branch="main")
     keys = ["run", "level", "branch"]
     joined = agreements.merge(ours, on=keys, how="left", validate="many_to_one")
-    joined = joined.astype(dict.fromkeys(["floor", "other_ticket", "other_dense"], "Float64"))
+    joined = joined.astype(dict.fromkeys(["floor", "other_ticket"], "Float64"))
+    by = ["level", "branch", *(["stage"] if "stage" in joined.columns else [])]
+    ratios = [_ratio_values(part) for _, part in joined.groupby(by, sort=False)]
     return joined.assign(
-        relative_fidelity=joined["fidelity"] / joined["floor"],
-        own_answers=joined["fidelity"] - (joined["other_ticket"] + joined["other_dense"]) / 2,
+        relative_fidelity=pd.concat(ratios).reindex(joined.index),
+        own_answers=joined["fidelity"] - joined["other_ticket"],
     )
+
+
+def _ratio_values(part: pd.DataFrame) -> pd.Series[float]:
+    """Pseudo-values of mean fidelity over mean floor, of the seeds of one level."""
+    fidelity, floor = (part[name].astype("Float64") for name in ("fidelity", "floor"))
+    n = len(part)
+    if n < 3 or floor.isna().any():
+        return fidelity / floor
+    # The floor's own pseudo-values give back the mean over the pairs without each seed.
+    without = (n * floor.mean() - floor) / (n - 1)
+    left_out = (n * fidelity.mean() - fidelity) / (n - 1) / without
+    whole = fidelity.mean() / floor.mean()
+    return n * whole - (n - 1) * left_out
 
 
 # -- the same items at several seeds --------------------------------------------------------------
@@ -354,22 +388,25 @@ def _tied(votes: npt.NDArray[Any]) -> Bools:
 def _halves(cube: _Cube) -> list[float | None]:
     """Share of PIE between dense models of one half of the seeds and each level of the other half.
 
-    Mean over all halvings; the first number, at the dense level, is the null.
+    Mean over all ordered pairs of halves; the first number, at the dense level, is the null. With
+    an odd number of seeds each pair leaves one out, to keep the sizes equal.
     """
     seeds, size = len(cube.runs), len(cube.runs) // 2
     if not size:
         return [None] * len(cube.levels)
-    parts = [set(part) for part in combinations(range(seeds), size)]
+    parts = [
+        (half, other)
+        for half in combinations(range(seeds), size)
+        for other in combinations([s for s in range(seeds) if s not in half], size)
+    ]
     if len(parts) > MOST_SPLITS:
         chosen = np.random.default_rng(0).choice(len(parts), MOST_SPLITS, replace=False)
         parts = [parts[i] for i in sorted(chosen)]
     classes = np.arange(int(cube.answer.max()) + 1)
     given = (cube.answer[..., None] == classes).astype(np.int16)
     shares = []
-    for part in parts:
-        # With an odd number of seeds the other half leaves one out, to keep the sizes equal.
-        other = [seed for seed in range(seeds) if seed not in part][:size]
-        dense, pruned = given[sorted(part), 0].sum(axis=0), given[other].sum(axis=0)
+    for half, other in parts:
+        dense, pruned = given[list(half), 0].sum(axis=0), given[list(other)].sum(axis=0)
         clear = ~_tied(dense) & ~_tied(pruned)
         changed = (dense.argmax(axis=-1) != pruned.argmax(axis=-1)) & clear
         shares.append(changed.mean(axis=1))
@@ -447,9 +484,13 @@ def block_test(
     one-sided (Phipson and Smyth 2010).
 
     Returns one row: within, between, difference, p, permutations, seeds, levels, flags; p is <NA>
-    and `flags` says why below three seeds, with one level, or where all answers are alike.
-    Raises RecordError where a seed lacks a level.
+    and `flags` says why below three seeds, with fewer than two levels, or where all answers are
+    alike. Raises RecordError where a seed lacks a level.
     """
+    if matrix.empty:
+        nothing = dict.fromkeys(["within", "between", "difference", "p"], [None])
+        table = pd.DataFrame(nothing).astype("Float64")
+        return table.assign(permutations=0, seeds=0, levels=0, flags="no level: nothing to compare")
     square, runs, levels = _by_run_and_level(matrix)
     k, count = len(runs), len(levels)
     upper = np.triu_indices(count, 1)
@@ -536,8 +577,12 @@ def by_group(
     meta_category), or "decision" for each finding. The label-blind null keeps the model's share of
     answers over *all* groups, for a model that sees nothing does not know the group either.
 
+    fidelity_skill is the fidelity of two models with these accuracies on each label of the group,
+    whose errors are independent; floor is that between this run's dense model and those of other
+    seeds (mean over them; <NA> with one seed).
+
     Returns run, level, group, items, decisions, accuracy_dense, accuracy, fidelity, negative_flips,
-    positive_flips, accuracy_null, fidelity_null.
+    positive_flips, accuracy_null, fidelity_null, fidelity_skill, floor.
     Raises RecordError for a column that items lack, or an item without facts.
     """
     chosen = at_stage(predictions, stage)
@@ -567,7 +612,65 @@ def by_group(
     for name, value in values.items():
         sums = np.where(grid.present, value, 0) @ member
         table[name] = sums[record, group] / size[record, group]
+    skill = _same_skill_by_group(grid, dense, code, len(names)) / np.maximum(size, 1)
+    table["fidelity_skill"] = skill[record, group]
+    floor = _floor_by_group(grid, member)[dense]
+    table["floor"] = pd.array(floor[record, group], dtype="Float64")
     return table
+
+
+def _same_skill_by_group(grid: Grid, dense: Ints, code: Ints, groups: int) -> Floats:
+    """[R, groups], expected number of agreements where errors are independent given the label."""
+    finding = pd.factorize(grid.cases["decision"], sort=True)[0]
+    place = code * (finding.max() + 1) + finding
+    stratum = place * (grid.label.max() + 1) + grid.label
+    count = int(stratum.max()) + 1
+    group_of = np.zeros(count, dtype=np.int64)
+    group_of[stratum.ravel()] = np.broadcast_to(code, stratum.shape).ravel()
+    expected = np.zeros((len(stratum), groups))
+    for i, own in enumerate(stratum):
+        here = grid.present[i]
+        total = np.bincount(own[here], minlength=count)
+        for answer in range(int(grid.prediction.max()) + 1):
+            given, beside = (
+                np.bincount(own[here & (grid.prediction[record] == answer)], minlength=count)
+                for record in (i, dense[i])
+            )
+            both = given * beside / np.maximum(total, 1)
+            expected[i] += np.bincount(group_of, weights=both, minlength=groups)
+    return expected
+
+
+def _floor_by_group(grid: Grid, member: Floats) -> Floats:
+    """[R, groups], agreement of each dense record with those of other seeds; NaN for the others."""
+    floor: Floats = np.full((len(grid.records), member.shape[1]), np.nan)
+    records = np.flatnonzero(grid.records["level"] == DENSE_LEVEL)
+    for i in records:
+        others = [j for j in records if j != i and (grid.present[i] & grid.present[j]).any()]
+        shares = []
+        for j in others:
+            both = grid.present[i] & grid.present[j]
+            size = both @ member
+            agree = (both & (grid.prediction[i] == grid.prediction[j])) @ member
+            shares.append(np.where(size > 0, agree / np.maximum(size, 1), np.nan))
+        if shares:
+            floor[i] = np.mean(shares, axis=0)
+    return floor
+
+
+def groups_alike(items: pd.DataFrame, one: str, other: str) -> dict[str, str]:
+    """Groups by `one` that hold exactly the items of a group by `other`, and the latter's name.
+
+    >>> facts = pd.DataFrame({"relation": ["on", "on", "near"], "category": ["A", "A", "B"]})
+    >>> groups_alike(facts, "relation", "category")
+    {'near': 'B', 'on': 'A'}
+    """
+    counts = pd.crosstab(items[one], items[other])
+    alone = (counts > 0).sum(axis=1).eq(1)
+    home = counts.idxmax(axis=1)
+    whole = home.map((counts > 0).sum(axis=0)).eq(1)
+    found = home[alone & whole]
+    return {str(name): str(group) for name, group in found.items()}
 
 
 def _groups(grid: Grid, items: pd.DataFrame, column: str) -> pd.Series[str]:
