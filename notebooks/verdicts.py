@@ -45,6 +45,12 @@ say(records_line(readings) if readings else not_run("concluding"))
 # ## The verdicts
 #
 # Lottery tickets at the sparsities of the concluding ladder: train, prune, rewind, train again.
+#
+# Two controls share the ticket's sparsity and training. A *random mask* keeps the start values and
+# chooses other weights. *Fresh start values* keep the mask and draw every prunable weight of the
+# encoder anew. The start of these models is pre-trained, so this control takes away pre-training
+# together with the draw: it cannot tell whether the ticket lives on its own start values or on
+# any that were pre-trained, as it could in Frankle and Carbin (2019), who start at random.
 
 # %% tags=["hide-input"]
 if judged:
@@ -128,7 +134,12 @@ else:
 # ## Trends, and what correlations of accuracy and fidelity are worth
 #
 # The main source found that fidelity correlates with accuracy over six levels. Six points are six
-# points however many seeds there are; and both measures move with the share of True answers.
+# points however many seeds there are. And the two are tied by arithmetic: with two classes they
+# cannot differ by more than the dense model errs. So beside each correlation stands the one that a
+# model of the same accuracy would show whose errors have nothing to do with those of dense.
+#
+# A trend is taken over the levels at which the ticket still beats the best trivial rule at every
+# seed: a slope through levels at chance would tell how many of them the ladder has.
 
 # %% tags=["hide-input"]
 if judged:

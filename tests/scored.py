@@ -17,12 +17,14 @@ def scored(
     validation: Mapping[int, Sequence[float]] | None = None,
     fidelity: Mapping[int, Sequence[float]] | None = None,
     share: Mapping[int, Sequence[float]] | None = None,
+    skill: Mapping[int, Sequence[float]] | None = None,
     study: str | None = None,
     trivial: float = 0.5,
 ) -> pd.DataFrame:
     """values: accuracies of the seeds by (level, branch); None leaves a seed's record out.
 
-    validation, fidelity, share (of True answers): of the main branch, by level.
+    validation, fidelity, share (of True answers), skill (fidelity of a model of the same accuracy
+    with errors of its own): of the main branch, by level.
     """
     rows = []
     for (level, branch), accuracies in values.items():
@@ -47,11 +49,12 @@ def scored(
                     "beats": accuracy > trivial + 0.03,
                     "validation_accuracy": _of(validation, level, seed, main, accuracy),
                     "fidelity": _of(fidelity, level, seed, main and level > 0, 0.9),
+                    "fidelity_skill": _of(skill, level, seed, main and level > 0, 0.9),
                     "relative_fidelity": _of(fidelity, level, seed, main and level > 0, 0.9) / 0.95,
                     "positive_share": _of(share, level, seed, main, 0.5),
                 }
             )
-    numbers = ["accuracy", "fidelity", "relative_fidelity", "positive_share"]
+    numbers = ["accuracy", "fidelity", "fidelity_skill", "relative_fidelity", "positive_share"]
     return pd.DataFrame(rows).astype(dict.fromkeys(numbers, "Float64"))
 
 

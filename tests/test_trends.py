@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from itertools import permutations, product
 
 import numpy as np
 import pandas as pd
@@ -17,6 +18,7 @@ from lthlib.report.judgement.trends import (
     correlations_table,
     fisher_interval,
     over_levels,
+    page_test,
     trends,
     trends_table,
     within_seeds,
@@ -66,6 +68,20 @@ def test_the_slope_is_that_of_a_mixed_model() -> None:
     row = trends(SCORED).set_index("measure").loc["accuracy"]
     assert row["slope"] == pytest.approx(mixed.params["sparsity"], rel=1e-6)
     assert row["slope_low"] < -0.3 < row["slope_high"]
+
+
+def test_levels_at_chance_have_no_say_in_a_trend() -> None:
+    """A slope through a collapse says how many dead levels the ladder has."""
+    frame = SCORED.copy()
+    dead = frame["level"] >= 5
+    frame.loc[dead, ["accuracy", "fidelity", "beats"]] = [0.5, 0.5, False]
+    kept = frame[~dead]
+    pd.testing.assert_frame_equal(trends(frame), trends(kept))
+    assert trends(frame)["levels"].tolist() == [4, 4]
+    frame.loc[frame["level"] >= 3, "beats"] = False
+    refused = trends(frame)
+    assert refused["p_trend"].isna().all()
+    assert refused["note"].iloc[0] == "2 of 6 levels beat the trivial rule: too few for a trend"
 
 
 def test_the_branches_and_dense_have_no_say() -> None:
@@ -138,6 +154,23 @@ def test_a_label_blind_model_has_no_correlation_left() -> None:
     assert within_seeds(frame, "accuracy", "fidelity").note.startswith("the measures determine")
 
 
+def test_same_skill_alone_gives_a_correlation_near_one() -> None:
+    """Errors that dense has no part in, and r is near 1 all the same: it must stand beside r."""
+    accuracy = {k: (0.9 - 0.05 * k + np.array([0, 0.004, 0.009])).tolist() for k in LEVELS}
+    independent = {k: [0.97 * a + 0.03 * (1 - a) for a in v] for k, v in accuracy.items()}
+    values = {(0, "main"): [0.97] * 3} | {(k, "main"): v for k, v in accuracy.items()}
+    dense = {0: [0.97] * 3}
+    noise = np.random.default_rng(0).normal(0, 0.002, (7, 3))
+    skill = {k: (np.array(v) + noise[k]).tolist() for k, v in (dense | independent).items()}
+    found = correlations(scored(values, skill=skill, fidelity=dense | accuracy))  # type: ignore[arg-type]
+    assert found["r_skill"].iloc[0] > 0.99
+    assert found["r_skill_published"].iloc[0] > 0.99
+    exhibit = correlations_table(found)
+    assert exhibit.table is not None
+    assert exhibit.table["same skill (seeds)"].iloc[0] == "+1.00"
+    assert "Same skill" in exhibit.caption
+
+
 def test_the_dense_point_is_left_out() -> None:
     """Fidelity 1 and a high accuracy at level 0 would make a correlation of their own."""
     wild = SCORED.copy()
@@ -189,3 +222,17 @@ def test_few_seeds_keep_the_published_way_and_lose_ours() -> None:
     assert pd.notna(row["p_published"])
     assert pd.isna(row["p_correlation"])
     assert row["note"] == "2 seeds: too few for a test"
+
+
+def test_page_is_scipys_without_ties_and_a_permutation_test_with_them() -> None:
+    draw = np.random.default_rng(0)
+    values = draw.random((4, 5)) + 0.2 * np.arange(5)
+    ours, theirs = page_test(values), stats.page_trend_test(values, method="exact")
+    assert ours == pytest.approx((theirs.statistic, theirs.pvalue))
+    tied = np.array([[0.5, 0.5, 0.5, 0.9], [0.5, 0.5, 0.8, 0.9], [0.5, 0.5, 0.5, 0.7]])
+    weights = np.arange(1, 5)
+    ranks = stats.rankdata(tied, axis=1)
+    sums = [[np.dot(p, weights) for p in permutations(row)] for row in ranks]
+    every = [sum(chosen) for chosen in product(*sums)]
+    share = np.mean(np.array(every) >= (ranks @ weights).sum())
+    assert page_test(tied)[1] == pytest.approx(share)

@@ -9,11 +9,13 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+import made_readings
 import synthetic
 from lthlib.errors import RecordError
+from lthlib.report.answers.kept import same_skill
 from lthlib.report.exhibits import Exhibit
 from lthlib.report.judgement import evidence, kinds, verdicts
-from lthlib.report.judgement.contrasts import contrast_tests, contrasts
+from lthlib.report.judgement.contrasts import contrast_tests, contrasts, scores
 from lthlib.report.judgement.equivalence import (
     EQUIVALENT,
     INCONCLUSIVE,
@@ -21,8 +23,10 @@ from lthlib.report.judgement.equivalence import (
     MARGIN,
     NOT_APPLICABLE,
     SUPERIOR,
+    UNTRAINED,
     tost,
 )
+from lthlib.report.measures import RECORD
 from scored import SPARSITY, ladder, scored
 
 SCORED = ladder()
@@ -135,7 +139,7 @@ def test_what_cannot_be_tested_says_why_in_every_table(
     assert cells(evidence.differences_table(tests))["TOST"].iloc[0] == note
     assert cells(evidence.power_table(tests))["seeds needed"].iloc[0] == note
     table = cells(verdicts.verdict_table(verdicts.verdict_rows(frame, tests)))
-    assert table["against dense"].iloc[0].startswith(note)
+    assert table["vs dense"].iloc[0].startswith(note)
 
 
 def test_the_grid_shows_the_verdicts_against_dense_and_no_other() -> None:
@@ -182,28 +186,80 @@ def test_without_dense_or_with_doubles_there_is_no_contrast() -> None:
 def test_the_table_has_a_row_per_level_and_a_word_per_reference() -> None:
     table = cells(verdicts.verdict_table(ROWS))
     assert table["sparsity, %"].tolist() == ["27.1", "42.8", "57.8", "65.7"]
-    assert table["against dense"].str.partition(" (")[0].tolist() == [
+    assert table.columns[2] == "vs dense"
+    assert table.columns[-1] == "of all weights, %"
+    assert table["vs dense"].str.partition(" (")[0].tolist() == [
         word(TESTS, level) for level in (1, 2, 3, 4)
     ]
-    assert table["against a random mask"].str.startswith(SUPERIOR).all()
-    assert table["fidelity over floor, %"].iloc[0].startswith("94.7")
+    assert table["vs a random mask"].str.startswith(SUPERIOR).all()
+    assert table["relative fidelity"].iloc[0].startswith("0.947")
 
 
 def test_the_sentence_says_what_the_table_says() -> None:
     sentence = verdicts.verdict_sentence(ROWS)
     assert "UNITER: superior at 27.1 %" in sentence
     assert "inferior at 57.8 and 65.7 % sparsity" in sentence
-    assert "better than a random mask at 4 of the 4 levels" in sentence
+    assert sentence.startswith("Of 4 levels, 2 are shown to be as accurate as dense; 2 inferior.")
+    assert (
+        "against a random mask, 4 levels: better at 4 of the 4 levels that can be compared."
+        in sentence
+    )
     assert "two dense seeds disagree on about 5.0 %" in sentence
 
 
-def test_blank_controls_are_called_so() -> None:
-    """Beating a control that learned nothing is a weak claim, and the sentence says it."""
-    chance = [0.5, 0.501, 0.499, 0.5, 0.502]
+@pytest.mark.parametrize("chance", [[0.5] * 5, [0.5, 0.501, 0.499, 0.5, 0.502]])
+def test_a_control_that_did_not_train_is_no_opponent(chance: list[float]) -> None:
+    """A constant at chance would give g in the hundreds and p < 0.001: no g, no p, but a reason."""
     values = {(0, "main"): DENSE, (1, "main"): moved(0.0), (1, "random-mask"): chance}
     frame = scored(values)  # type: ignore[arg-type]
+    tests = contrast_tests(contrasts(frame))
+    rows = verdicts.verdict_rows(frame, tests)
+    own = tests[tests["against"] == "random-mask"]
+    assert own["verdict"].tolist() == [UNTRAINED]
+    assert own.filter(regex="^(p|holm)_|g_av").isna().all(axis=None)
+    table = verdicts.verdict_table(rows)
+    assert cells(table)["vs a random mask"].tolist() == [UNTRAINED]
+    assert "Control did not train: it beats that rule at no seed" in table.caption
+    assert cells(evidence.differences_table(tests))["g_av"].iloc[1] == UNTRAINED
+    assert "1 level: at 1 the control did not train." in verdicts.verdict_sentence(rows)
+
+
+def test_a_control_that_varies_at_chance_is_still_tested() -> None:
+    chance = [0.52, 0.48, 0.5, 0.51, 0.47]
+    tests = judged({(0, "main"): DENSE, (1, "main"): moved(0.0), (1, "random-mask"): chance})
+    assert word(tests, 1, "random-mask") == SUPERIOR
+
+
+def test_a_collapse_to_chance_has_a_verdict_and_no_effect_size() -> None:
+    """Every seed of the ticket at 50 %: dense still varies, so the loss can be tested."""
+    tests = judged({(0, "main"): DENSE, (1, "main"): [0.5] * 5})
+    assert word(tests, 1) == INFERIOR
+    assert tests["g_av"].isna().all()
+    assert cells(evidence.differences_table(tests))["g_av"].tolist() == ["one side has no spread"]
+
+
+def test_what_is_not_inferior_is_said_to_be_so() -> None:
+    """Inconclusive, since the gain may exceed the margin; but a loss of it is ruled out."""
+    ticket = moved(0.008, 0.007)
+    frame = scored({(0, "main"): DENSE, (1, "main"): ticket})
+    tests = contrast_tests(contrasts(frame))
+    rows = verdicts.verdict_rows(frame, tests)
+    assert word(tests, 1) == INCONCLUSIVE
+    table = cells(verdicts.verdict_table(rows))
+    assert table["vs dense"].iloc[0].startswith("inconclusive, not inferior (+0.")
+    assert cells(verdicts.verdict_grid(rows)).iloc[0, 1].startswith(verdicts.NOT_INFERIOR)
+    sentence = verdicts.verdict_sentence(rows)
+    assert "none is shown to be as accurate as dense; 1 inconclusive, yet shown to" in sentence
+
+
+def test_every_level_of_a_control_is_counted() -> None:
+    """15 of 18 cells that were never run must not read as "nothing can be judged"."""
+    chance = [0.5] * 5
+    values = {(0, "main"): DENSE} | {(k, "main"): chance for k in (1, 2, 3)}
+    frame = scored({**values, (3, "random-mask"): chance})  # type: ignore[arg-type,dict-item]
     rows = verdicts.verdict_rows(frame, contrast_tests(contrasts(frame)))
-    assert "at 1 of them that control learned no more" in verdicts.verdict_sentence(rows)
+    sentence = verdicts.verdict_sentence(rows)
+    assert "3 levels: at 1 neither beats the trivial rule; 2 are not run." in sentence
 
 
 def test_verdicts_are_counted() -> None:
@@ -214,6 +270,17 @@ def test_verdicts_are_counted() -> None:
 
 
 # -- figures --------------------------------------------------------------------------------------
+def test_no_bar_of_the_forest_goes_where_accuracy_cannot() -> None:
+    """0.97 on average leaves 3 points to gain, however wide the t interval of few seeds is."""
+    dense = [0.96, 0.97, 0.98]
+    tests = judged({(0, "main"): dense, (1, "main"): [0.97, 0.99, 0.98]})
+    assert 100 * tests["high"].iloc[0] > 3.1
+    figure = evidence.differences_figure(tests).figure
+    assert figure is not None
+    bars = [s for lines in figure.axes[0].collections for s in lines.get_paths()]
+    assert max(bar.vertices[:, 0].max() for bar in bars) == pytest.approx(3.0)
+
+
 def test_the_margin_decides_as_the_figure_says() -> None:
     """A mark below the line is equivalent in the table, and none above it is."""
     own = evidence.margins_table(TESTS).set_index("level")
@@ -228,6 +295,10 @@ def test_figures_say_their_numbers_and_their_interval() -> None:
     assert "90 % t interval" in forest.caption
     first = TESTS[TESTS["against"] == "dense"].iloc[0]
     assert f"{verdicts.points(first['difference'])} at 27.1 %" in forest.alt
+    far = evidence.differences_figure(TESTS).figure
+    assert far is not None
+    assert [axes.get_xscale() for axes in far.axes] == ["linear", "linear"]
+    assert "bars that leave the panel go on" in forest.caption
     assert "smallest margin" in evidence.margins_figure(TESTS).alt
 
 
@@ -242,6 +313,13 @@ def test_matching_is_within_one_standard_deviation_of_dense() -> None:
     elsewhere = frame.assign(original_weights=False)
     found = kinds.ticket_kinds(elsewhere, contrast_tests(contrasts(elsewhere)))
     assert found["winning"].tolist() == ["no: not rewound", "no"]
+    assert "winning" in cells(kinds.kinds_table(found)).columns
+
+
+def test_winning_is_no_column_where_it_says_what_matching_says() -> None:
+    table = kinds.kinds_table(kinds.ticket_kinds(SCORED, TESTS))
+    assert "winning" not in cells(table).columns
+    assert "which here gives the same answer at every level" in table.caption
 
 
 def test_relaxed_is_99_percent_shown_or_on_average() -> None:
@@ -286,6 +364,13 @@ def test_a_prize_is_undecided_where_the_tests_are() -> None:
     found = kinds.prizes(short, few)
     assert found["prize"].tolist() == [kinds.UNDECIDED]
     assert "undecided" in cells(kinds.prizes_table(found)).iloc[0].to_string()
+
+
+def test_fresh_starts_that_do_not_train_decide_no_prize() -> None:
+    blank = judged({(0, "main"): DENSE, (3, "main"): moved(0.0), (3, "reinitialised"): [0.5] * 5})
+    found = kinds.prizes(blank, blank)
+    assert found["prize"].tolist() == [kinds.UNDECIDED]
+    assert UNTRAINED in cells(kinds.prizes_table(found)).iloc[0].to_list()
 
 
 def test_recipes_without_a_common_level_have_no_prize() -> None:
@@ -348,6 +433,17 @@ def test_incomplete_validation_is_refused_in_words() -> None:
     row = kinds.sparsest_matching(frame, TESTS).iloc[0]
     assert "is incomplete" in row["note"]
     assert row["note"] in kinds.sparsest_sentence(pd.DataFrame([row]))
+
+
+def test_scores_carry_the_fidelity_of_equal_skill() -> None:
+    """Tickets have it and it is same_skill's; dense, which it is compared with, has none."""
+    made = made_readings.reading(synthetic.predictions(levels=2))
+    found = scores([made])
+    tickets = found[(found["branch"] == "main") & (found["level"] > 0)]
+    null = same_skill(made.predictions).merge(tickets[RECORD], on=RECORD)
+    both = tickets.merge(null, on=RECORD, suffixes=("", "_null"))
+    assert both["fidelity_skill"].tolist() == pytest.approx(both["fidelity_null"].tolist())
+    assert found.loc[found["level"] == 0, "fidelity_skill"].isna().all()
 
 
 def test_synthetic_levels_carry_what_scores_need() -> None:

@@ -15,10 +15,16 @@ import pandas as pd
 from scipy import stats
 
 from lthlib.errors import RecordError
-from lthlib.report.answers.kept import relative_fidelity, seed_floors
-from lthlib.report.judgement.equivalence import MARGIN, NOT_APPLICABLE, tost, verdict
+from lthlib.report.answers.kept import relative_fidelity, same_skill, seed_floors
+from lthlib.report.judgement.equivalence import (
+    MARGIN,
+    NOT_APPLICABLE,
+    UNTRAINED,
+    tost,
+    verdict,
+)
 from lthlib.report.judgement.families import adjust
-from lthlib.report.measures import RECORD
+from lthlib.report.measures import RECORD, at_stage
 from lthlib.report.reading import Reading, joined
 from lthlib.report.statistics import (
     ALPHA,
@@ -48,8 +54,10 @@ def scores(readings: Sequence[Reading]) -> pd.DataFrame:
 
     Returns study, model, task, protocol, ladder, original_weights (does a ticket start from
     theta_0?), run, seed, level, branch, sparsity, sparsity_all, items, decisions, accuracy,
-    positive_share, trivial_accuracy, beats, validation_accuracy, and for the main branch fidelity
-    and relative_fidelity (see :func:`lthlib.report.answers.kept.relative_fidelity`).
+    positive_share, trivial_accuracy, beats, validation_accuracy, and for the main branch fidelity,
+    relative_fidelity (see :func:`lthlib.report.answers.kept.relative_fidelity`) and
+    fidelity_skill, the fidelity of a model with the ticket's accuracy whose errors are independent
+    of dense (see :func:`lthlib.report.answers.kept.same_skill`).
     """
     parts = [_scores(reading) for reading in readings]
     if not parts:
@@ -59,14 +67,22 @@ def scores(readings: Sequence[Reading]) -> pd.DataFrame:
 
 def _scores(reading: Reading) -> pd.DataFrame:
     kept = relative_fidelity(joined([reading], "agreements"), seed_floors(reading.matrix))
+    skill = same_skill(_tickets(reading)).rename(columns={"fidelity": "fidelity_skill"})
     frame = joined([reading], "quality").drop(columns="flags")
     for other, columns in (
         (joined([reading], "gate"), ["beats"]),
         (joined([reading], "levels"), ["validation_accuracy"]),
         (kept, ["fidelity", "relative_fidelity"]),
+        (skill, ["fidelity_skill"]),
     ):
         frame = frame.merge(other[[*RECORD, *columns]], on=RECORD, how="left", validate="1:1")
     return frame.assign(**study_columns(reading.study))
+
+
+def _tickets(reading: Reading) -> pd.DataFrame:
+    """Predictions of dense and of tickets, no controls."""
+    predictions = at_stage(reading.predictions, reading.stage)
+    return predictions[predictions["branch"] == "main"]
 
 
 def study_columns(study: Study) -> dict[str, Any]:
@@ -144,6 +160,10 @@ def contrast_tests(paired: pd.DataFrame, *, margin: float = MARGIN) -> pd.DataFr
 
     A contrast is `not applicable`, and untested, where dense does not beat the best trivial rule
     at every seed, and against a control where neither it nor the ticket beats it at any seed.
+    Against a control that did not train it is untested too: the control beats that rule at no seed
+    and its seeds lie within the margin of one another, so that a test would tell how far the
+    ticket is from chance, which the rule tells better, and g would divide by next to nothing. For
+    the same reason g_av is <NA> where either side has no spread.
     """
     dense = paired[paired["against"] == AGAINST_DENSE]
     gates = dense["reference_beats"].eq(True).groupby([dense["study"], dense["level"]]).sum()
@@ -151,7 +171,8 @@ def contrast_tests(paired: pd.DataFrame, *, margin: float = MARGIN) -> pd.DataFr
     rows = []
     for key, part in paired.groupby([*CONDITION, "against"], sort=False):
         row = dict(zip([*CONDITION, "against"], key, strict=True)) | _numbers(part)
-        row["note"] = _closed(row, int(opened[row["study"]])) or row["note"]
+        closed = _closed(row, int(opened[row["study"]]))
+        row["note"] = closed or _untrained(row, part, margin) or row["note"]
         rows.append(row | _tests(part, margin, able=not row["note"]))
     missing = dict.fromkeys([*_NUMBERS, *(c for c in rows[0] if c.startswith("p_"))], "Float64")
     table = adjust(pd.DataFrame(rows).astype(missing))
@@ -197,6 +218,15 @@ def _closed(row: Mapping[str, Any], dense_beats: int) -> str:
     return ""
 
 
+def _untrained(row: Mapping[str, Any], part: pd.DataFrame, margin: float) -> str:
+    """UNTRAINED against a control that is constant at chance; "" against any other."""
+    if row["against"] == AGAINST_DENSE or row["reference_beats"]:
+        return ""
+    after, before = _sides(part)
+    # A missing ticket or control is another reason, and comparisons with NaN are false.
+    return UNTRAINED if np.ptp(before) < margin and np.isfinite(after).all() else ""
+
+
 def _tests(part: pd.DataFrame, margin: float, *, able: bool) -> dict[str, float | None]:
     if not able:
         return dict.fromkeys(_TESTS)
@@ -204,8 +234,13 @@ def _tests(part: pd.DataFrame, margin: float, *, able: bool) -> dict[str, float 
     change, lost = after - before, after - RELAXED * before
     relaxed = part["against"].iloc[0] == AGAINST_DENSE and not refusal(lost)
     sd, found = float(change.std(ddof=1)), tost(change, margin)
+    spread = min(np.ptp(after), np.ptp(before)) > 1e-12
     values = (
-        *(sd, hedges_g_av(after, before), detectable_difference(sd, len(change))),
+        *(
+            sd,
+            hedges_g_av(after, before) if spread else None,
+            detectable_difference(sd, len(change)),
+        ),
         *(seeds_for_equivalence(sd, margin), float(stats.ttest_1samp(change, 0).pvalue)),
         *(sign_flip_p(change), wilcoxon_p(change), found.p, found.p_lower),
         _above_zero(lost) if relaxed else None,

@@ -26,6 +26,8 @@ MARGINS = (0.005, 0.01, 0.02, 0.05)
 
 EQUIVALENT, INFERIOR, SUPERIOR = "equivalent", "inferior", "superior"
 INCONCLUSIVE, NOT_APPLICABLE = "inconclusive", "not applicable"
+# Against a control that answers as if at chance: see contrasts.contrast_tests.
+UNTRAINED = "control did not train"
 VERDICTS = (EQUIVALENT, INFERIOR, SUPERIOR, INCONCLUSIVE, NOT_APPLICABLE)
 
 

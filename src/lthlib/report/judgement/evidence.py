@@ -6,7 +6,7 @@ differ in their model alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -28,10 +28,11 @@ from lthlib.report.figures import (
 )
 from lthlib.report.judgement.contrasts import AGAINST_DENSE
 from lthlib.report.judgement.equivalence import MARGIN, MARGINS, smallest_margins
-from lthlib.report.judgement.verdicts import HEADINGS, points, points_of, seeds_line
+from lthlib.report.judgement.verdicts import TITLES, points, points_of, seeds_line
 from lthlib.report.measures import Floats
 from lthlib.report.statistics import POWER
 
+NEAR = 0.05  # differences that share a panel with the margin
 _ROW = 0.62  # inches of a forest plot that one level takes
 NONE = "no margin under 100 points"
 
@@ -44,7 +45,7 @@ def differences_table(tests: pd.DataFrame) -> Exhibit:
         cells = {
             "model": model_name(row["model"]),
             "sparsity, %": sparsity_text(row["sparsity"]),
-            "against": HEADINGS[row["against"]].removeprefix("against "),
+            "against": TITLES[row["against"]],
             "difference, points": _with_interval(row),
         }
         if row["note"]:
@@ -55,7 +56,9 @@ def differences_table(tests: pd.DataFrame) -> Exhibit:
     caption = (
         f"Accuracy of each ticket minus its reference: {seeds_line(tests)}, paired by seed. In "
         "brackets: 95 % t interval over seeds. g_av: Hedges' g with the average of both variances "
-        "(Cumming 2012). p-values as they are and, after the arrow, after Holm within a study; "
+        "(Lakens 2013). Control did not train: it beats the trivial rule at no seed and its seeds "
+        f"lie within {points_of(MARGIN)} of one another, and nothing is tested. p-values as "
+        "they are and, after the arrow, after Holm within a study; "
         f"TOST and non-inferiority with a margin of {points_of(MARGIN)}. Exact sign flips cannot "
         "fall below 2 in 2^n of n seeds."
     )
@@ -69,7 +72,9 @@ def _p_pair(name: str) -> Callable[[pd.Series[Any]], str]:
 
 
 _TESTED: dict[str, Callable[[pd.Series[Any]], str]] = {
-    "g_av": lambda row: f"{row['g_av']:.2f}".replace("-", "−"),
+    "g_av": lambda row: (
+        "one side has no spread" if pd.isna(row["g_av"]) else f"{row['g_av']:.2f}".replace("-", "−")
+    ),
     "paired t": _p_pair("difference"),
     "sign flips": _p_pair("sign_flip"),
     "Wilcoxon": _p_pair("wilcoxon"),
@@ -132,31 +137,26 @@ def differences_figure(
     """A forest plot: accuracy minus one reference's at each level, with both intervals."""
     own = _ordered(tests[tests["against"] == against])
     looks = {m: MODEL_LOOKS[m] for m in in_order(own["model"])}
-    levels = own.groupby("level")["sparsity"].mean()
+    # One scale for both would squeeze the margin, or need a logarithm that belies distances.
+    near = own["difference"].abs().le(NEAR).fillna(True).astype(bool)
+    panels = [part for part in (own[near], own[~near]) if len(part)]
+    rows = [part["level"].nunique() for part in panels]
     with paper_style():
-        size = (WIDTH, 1.6 + _ROW * len(levels))
+        size = (WIDTH, 1.0 + 0.7 * len(panels) + _ROW * sum(rows))
         figure = Figure(figsize=size, layout="constrained", facecolor=PAPER)
-        axes = figure.subplots()
-        axes.axvspan(-100 * margin, 100 * margin, color=GRID, linewidth=0, zorder=0)
-        axes.axvline(0, color=BLACK, linewidth=1)
-        for place, (model, look) in enumerate(looks.items()):
-            offset = 0.24 * (place - (len(looks) - 1) / 2)
-            _forest(axes, own[own["model"] == model], look, offset)
-        # Linear around the margin, so that what matters there can be read beside a collapse.
-        axes.set_xscale("symlog", linthresh=200 * margin, linscale=2)
-        ticks = _ticks(own, margin)
-        axes.set_xticks(ticks, labels=[f"{t:+g}".replace("-", "−") if t else "0" for t in ticks])
-        axes.minorticks_off()
-        axes.set_yticks(levels.index.to_numpy(), labels=[sparsity_text(s) for s in levels])
-        axes.invert_yaxis()
-        axes.set(xlabel="difference in accuracy, points", ylabel="sparsity, %")
-        finish_axes(figure, axes)
-    title = HEADINGS[against].removeprefix("against ")
+        drawn = figure.subplots(len(panels), height_ratios=rows, squeeze=False)[:, 0]
+        for axes, part in zip(drawn, panels, strict=True):
+            _forest_panel(axes, part, looks, margin)
+        drawn[-1].set_xlabel("difference in accuracy, points")
+        # One label for all: a panel of a single level is too low for its own.
+        figure.supylabel("sparsity, %", fontsize=drawn[-1].xaxis.label.get_fontsize())
+        finish_axes(figure, drawn[-1])
+    title = TITLES[against]
     caption = (
         f"Accuracy of tickets minus {title}, by sparsity: {seeds_line(own)}, paired by seed. "
         "Thick bars: 90 % t interval, which shows equivalence where it lies in the grey band of "
-        f"±{points_of(margin)} (before Holm); thin bars: 95 %. Beyond ±{points_of(2 * margin)} "
-        "the scale is logarithmic. No bar: one seed."
+        f"±{points_of(margin)} (before Holm); thin bars: 95 %; both end where "
+        f"accuracy does, at 0 and 100 %. {_panels_line(panels)}No bar: one seed."
     )
     alt = f"Forest plot of differences in accuracy against {title}, in points. " + "; ".join(
         f"{look.name}: "
@@ -170,14 +170,41 @@ def differences_figure(
     return Exhibit(f"{caption}", f"{alt}.", own, figure)
 
 
-def _forest(axes: Axes, own: pd.DataFrame, look: Look, offset: float) -> None:
-    height, middle = own["level"] + offset, 100 * _floats(own["difference"])
+def _panels_line(panels: Sequence[pd.DataFrame]) -> str:
+    if len(panels) < 2:
+        return ""
+    return (
+        f"Above: differences of up to {points_of(NEAR)}; bars that leave the panel go on. "
+        "Below: the others, on a scale of their own. "
+    )
+
+
+def _forest_panel(axes: Axes, part: pd.DataFrame, looks: Mapping[str, Look], margin: float) -> None:
+    """The levels of one panel, on a linear scale of points."""
+    axes.axvspan(-100 * margin, 100 * margin, color=GRID, linewidth=0, zorder=0)
+    axes.axvline(0, color=BLACK, linewidth=1)
+    levels = part.groupby("level")["sparsity"].mean()
+    height = {level: place for place, level in enumerate(levels.index)}
+    for place, (model, look) in enumerate(looks.items()):
+        own = part[part["model"] == model]
+        offset = 0.24 * (place - (len(looks) - 1) / 2)
+        _forest(axes, own, look, own["level"].map(height).to_numpy(dtype=np.float64) + offset)
+    if part["difference"].abs().le(NEAR).any():
+        axes.set_xlim(-100 * NEAR, 100 * NEAR)
+    axes.set_yticks(list(height.values()), labels=[sparsity_text(s) for s in levels])
+    axes.set_ylim(len(levels) - 0.5, -0.5)
+    axes.xaxis.set_major_formatter(lambda t, _: f"{t:+g}".replace("-", "−") if t else "0")
+
+
+def _forest(axes: Axes, own: pd.DataFrame, look: Look, height: Floats) -> None:
     for low, high, width in (("low", "high", 1.1), ("low_90", "high_90", 3.2)):
-        axes.hlines(
-            height, 100 * _floats(own[low]), 100 * _floats(own[high]), look.colour, linewidth=width
-        )
+        # The ticket's accuracy ends at 0 and at 1, and so does its difference.
+        ends = (_floats(own[end]) for end in (low, high))
+        least, most = (limit - _floats(own["reference"]) for limit in (0.0, 1.0))
+        left, right = (100 * np.clip(end, least, most) for end in ends)
+        axes.hlines(height, left, right, look.colour, linewidth=width)
     axes.plot(
-        middle,
+        100 * _floats(own["difference"]),
         height,
         color=look.colour,
         marker=look.marker,
@@ -187,22 +214,6 @@ def _forest(axes: Axes, own: pd.DataFrame, look: Look, offset: float) -> None:
         markersize=7,
         label=look.name,
     )
-
-
-def _ticks(own: pd.DataFrame, margin: float) -> list[float]:
-    """Zero, the margin, and what the differences reach beyond it."""
-    reach = 100 * np.nanmax(abs(_floats(own["difference"])), initial=margin)
-    near = [100 * margin]
-    far = [t for t in (3.0, 30.0) if 200 * margin < t <= 1.2 * reach]
-    below = own["difference"].min() < -2 * margin
-    above = own["difference"].max() > 2 * margin
-    return [
-        *(-t for t in reversed(far) if below),
-        *(-t for t in near),
-        0.0,
-        *near,
-        *(t for t in far if above),
-    ]
 
 
 def margins_table(tests: pd.DataFrame, margins: tuple[float, ...] = MARGINS) -> pd.DataFrame:
@@ -272,7 +283,7 @@ def _margin_texts(part: pd.DataFrame) -> str:
 def _ordered(tests: pd.DataFrame) -> pd.DataFrame:
     """Rows by model, in this project's order, then by level, then by reference."""
     order = {model: i for i, model in enumerate(in_order(tests["model"]))}
-    against = {name: i for i, name in enumerate(HEADINGS)}
+    against = {name: i for i, name in enumerate(TITLES)}
     rank = tests.assign(_m=tests["model"].map(order), _a=tests["against"].map(against))
     return rank.sort_values(["_m", "study", "level", "_a"]).drop(columns=["_m", "_a"])
 

@@ -8,9 +8,11 @@ one such point can make a correlation out of nothing.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import permutations
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import pingouin
 from scipy import stats
@@ -23,6 +25,8 @@ from lthlib.report.plain import plain_table
 from lthlib.report.statistics import DENSE_LEVEL, MIN_SEEDS, t_interval
 
 MEASURED = ("accuracy", "fidelity")
+# What accuracy would go with if the ticket's errors had nothing to do with those of dense.
+SKILL = ("accuracy", "fidelity_skill")
 MIN_LEVELS = 3
 GIVEN = "positive_share"
 
@@ -30,10 +34,19 @@ GIVEN = "positive_share"
 def along_the_ladder(part: pd.DataFrame, value: str) -> tuple[pd.DataFrame, str]:
     """One measure of a study's main branch as seeds x pruned levels; and why it cannot be used.
 
+    Only levels at which the ticket beats the best trivial rule at every seed: levels at chance lie
+    on a line of their own, and a slope through them says how many of them the ladder has.
+
     The reason is "" where it can: every seed has every level, there are three of each at least,
     and the measure is not constant within every seed.
     """
-    chosen = part[(part["branch"] == "main") & (part["level"] != DENSE_LEVEL)]
+    pruned = part[(part["branch"] == "main") & (part["level"] != DENSE_LEVEL)]
+    learned = pruned["beats"].eq(True).groupby(pruned["level"]).transform("all")
+    chosen = pruned[learned.to_numpy(dtype=bool)]
+    if chosen["level"].nunique() < MIN_LEVELS:
+        there, of = chosen["level"].nunique(), pruned["level"].nunique()
+        wide = pd.DataFrame(index=pruned["run"].unique(), columns=chosen["level"].unique())
+        return wide, f"{there} of {of} levels beat the trivial rule: too few for a trend"
     wide = chosen.pivot_table(value, "run", "level", dropna=False).astype(float)
     lacking = wide.index[wide.isna().any(axis=1)]
     if len(lacking):
@@ -42,8 +55,6 @@ def along_the_ladder(part: pd.DataFrame, value: str) -> tuple[pd.DataFrame, str]
     if len(wide) < MIN_SEEDS:
         count = "one seed" if len(wide) == 1 else f"{len(wide)} seeds"
         return wide, f"{count}: too few for a test"
-    if wide.shape[1] < MIN_LEVELS:
-        return wide, f"{wide.shape[1]} pruned levels: too few for a trend"
     if np.ptp(wide.to_numpy(), axis=1).max() < 1e-12:
         return wide, f"{value} is constant within every seed: no test"
     return wide, ""
@@ -69,6 +80,7 @@ def trends(scored: pd.DataFrame) -> pd.DataFrame:
     return adjust(pd.DataFrame(rows).astype(dict.fromkeys(_TREND, "Float64")))
 
 
+MOST_LEVELS = 8
 _TREND = ("L", "p_trend", "slope", "slope_low", "slope_high")
 
 
@@ -81,11 +93,38 @@ def _trend(part: pd.DataFrame, measure: str) -> dict[str, Any]:
     main = part[part["branch"] == "main"]
     sparsity = main.groupby("level")["sparsity"].mean().loc[wide.columns]
     downwards = wide[sparsity.sort_values(ascending=False).index]
-    page = stats.page_trend_test(downwards.to_numpy())
+    page = page_test(downwards.to_numpy(dtype=np.float64))
     slopes = np.polyfit(sparsity.to_numpy(dtype=np.float64), wide.to_numpy().T, 1)[0]
     low, high = t_interval(slopes)[:2]
-    numbers = (page.statistic, page.pvalue, slopes.mean(), low, high)
+    numbers = (*page, slopes.mean(), low, high)
     return row | dict(zip(_TREND, numbers, strict=True))
+
+
+def page_test(values: npt.NDArray[np.float64]) -> tuple[float, float]:
+    """Page's L and its exact one-sided p, given the ties (Page 1963).
+
+    values: [seeds, levels], levels in the order in which they are expected to rise. Under the null
+    every order of a seed's own ranks is as likely as any other. scipy's test knows no ties; levels
+    that collapsed are tied, and it then finds too little. Up to MOST_LEVELS levels; more raise
+    ValueError.
+
+    >>> statistic, p = page_test(np.array([[1.0, 2.0, 3.0], [1.0, 2.0, 3.0]]))
+    >>> statistic, round(p, 4)
+    (28.0, 0.0278)
+    """
+    levels = values.shape[1]
+    if levels > MOST_LEVELS:
+        raise ValueError(f"Page's test: {levels} levels; up to {MOST_LEVELS} are enumerated")
+    orders = np.array(list(permutations(range(levels))))
+    weights = np.arange(1, levels + 1)
+    chances, observed = np.ones(1), 0
+    for row in values:
+        # Twice the ranks are whole numbers, ties included.
+        twice = np.rint(2 * stats.rankdata(row)).astype(np.int64)
+        sums = twice[orders] @ weights
+        chances = np.convolve(chances, np.bincount(sums) / len(sums))
+        observed += int(twice @ weights)
+    return observed / 2, float(chances[observed:].sum())
 
 
 def trends_table(found: pd.DataFrame) -> Exhibit:
@@ -97,10 +136,12 @@ def trends_table(found: pd.DataFrame) -> Exhibit:
             rows.append(cells | dict.fromkeys(_TREND_HEADS, row["note"]))
             continue
         tenth = [points(row[name] / 10) for name in ("slope", "slope_low", "slope_high")]
-        texts = (f"{tenth[0]} ({tenth[1]} to {tenth[2]})", f"{row['L']:.0f}", _p_pair(row, "trend"))
+        slope = f"{tenth[0]} ({tenth[1]} to {tenth[2]})"
+        texts = (str(row["levels"]), slope, f"{row['L']:.0f}", _p_pair(row, "trend"))
         rows.append(cells | dict(zip(_TREND_HEADS, texts, strict=True)))
     caption = (
-        f"Trends over the pruned levels: {seeds_line(found)}. Slope: least squares within each "
+        f"Trends over the pruned levels at which the ticket beats the trivial rule at every seed: "
+        f"{seeds_line(found)}. Slope: least squares within each "
         "seed on true sparsity, mean with 95 % t interval over seeds, in points per 10 % of the "
         "prunable weights. Page's L: do ranks within seeds fall, one-sided; p as it is and, after "
         "the arrow, after Holm over both measures. Dense is left out."
@@ -108,7 +149,7 @@ def trends_table(found: pd.DataFrame) -> Exhibit:
     return plain_table(pd.DataFrame(rows), caption, data=found)
 
 
-_TREND_HEADS = ("slope, points", "Page's L", "p")
+_TREND_HEADS = ("levels", "slope, points", "Page's L", "p")
 
 
 # -- correlations ----------------------------------------------------------------------------------
@@ -206,9 +247,14 @@ def correlations(scored: pd.DataFrame) -> pd.DataFrame:
     One row per study and kind: plain, and partial given the share of True answers, which alone
     moves both measures of a model that knows nothing. Dense is left out.
 
-    Returns study, model, kind, n, levels; r_published, low_published, high_published, p_published
-    and note_published over level means; r, low, high, dof, p_correlation, holm_correlation and
-    note over seeds and levels.
+    Neither is evidence that answers are kept: with two classes |accuracy - fidelity| <= 1 -
+    accuracy of dense, so that under a good dense model the two can hardly part. r_skill and
+    r_skill_published are therefore the same correlations with the fidelity of a model that has the
+    ticket's accuracy and errors of its own (see :func:`lthlib.report.answers.kept.same_skill`).
+
+    Returns study, model, kind, n, levels, r_skill, r_skill_published; r_published, low_published,
+    high_published, p_published and note_published over level means; r, low, high, dof,
+    p_correlation, holm_correlation and note over seeds and levels.
     """
     rows = []
     for study, part in scored.groupby("study"):
@@ -219,8 +265,12 @@ def correlations(scored: pd.DataFrame) -> pd.DataFrame:
             old = over_levels(points_of_seeds, *MEASURED, given)
             row |= {f"{name}_published": value for name, value in old._asdict().items()}
             new = within_seeds(points_of_seeds, *MEASURED, given)._asdict()
+            row |= {
+                "r_skill_published": over_levels(points_of_seeds, *SKILL, given).r,
+                "r_skill": within_seeds(points_of_seeds, *SKILL, given).r,
+            }
             rows.append(row | new | {"p_correlation": new["p"]})
-    numbers = ["r", "low", "high", "p_correlation"]
+    numbers = ["r", "low", "high", "p_correlation", "r_skill", "r_skill_published"]
     numbers += [f"{name}_published" for name in ("r", "low", "high", "p")]
     table = pd.DataFrame(rows).drop(columns="p").astype(dict.fromkeys(numbers, "Float64"))
     return adjust(table)
@@ -238,18 +288,24 @@ def correlations_table(found: pd.DataFrame) -> Exhibit:
                 "model": model_name(row["model"]),
                 "correlation": row["kind"],
                 "over level means": _r_text(row, "_published"),
+                "same skill (means)": _skill_text(row, "_published"),
                 "p (means)": row["note_published"] or p_text(row["p_published"]),
                 "within seeds": _r_text(row, ""),
+                "same skill (seeds)": _skill_text(row, ""),
                 "p (seeds)": row["note"] or _p_pair(row, "correlation"),
             }
         )
     caption = (
         f"Accuracy and fidelity over the {found['levels'].max()} pruned levels: "
         f"{seeds_line(found)}. Over level means: Pearson, as the main source did, one point per "
-        "level. Within seeds: repeated-measures correlation of seeds and levels. Partial: at equal "
-        "shares of True answers. In brackets: 95 % interval by Fisher's z. p as it is and, after "
-        "the arrow, after Holm over both kinds. Dense is left out, for its fidelity is 1 by "
-        "definition."
+        "level. Within seeds: repeated-measures correlation of seeds and levels. Given the share "
+        "of True: partial, at equal shares of True answers. Same skill: the same correlation with "
+        "the fidelity of a model of the ticket's accuracy whose errors are independent of dense. "
+        "Accuracy and fidelity cannot differ by more than the dense model's share of errors, so "
+        "that r near 1 is what any ticket of these accuracies shows; only what goes beyond same "
+        "skill would speak of answers that are kept. In brackets: 95 % interval by Fisher's z. "
+        "p as it is and, after the arrow, after Holm over both kinds. Dense is left out, for its "
+        "fidelity is 1 by definition."
     )
     return plain_table(pd.DataFrame(rows), caption, data=found)
 
@@ -259,6 +315,11 @@ def _r_text(row: pd.Series[Any], suffix: str) -> str:
         return "no number"
     r, low, high = (f"{row[name + suffix]:+.2f}" for name in ("r", "low", "high"))
     return f"{r} ({low} to {high})".replace("-", "−")
+
+
+def _skill_text(row: pd.Series[Any], suffix: str) -> str:
+    r = row[f"r_skill{suffix}"]
+    return "no number" if pd.isna(r) else f"{r:+.2f}".replace("-", "−")
 
 
 def _p_pair(row: pd.Series[Any], name: str) -> str:

@@ -31,23 +31,27 @@ from lthlib.report.judgement.contrasts import (
 )
 from lthlib.report.judgement.equivalence import (
     EQUIVALENT,
+    INCONCLUSIVE,
+    INFERIOR,
     MARGIN,
     NOT_APPLICABLE,
     SUPERIOR,
+    UNTRAINED,
     VERDICTS,
 )
 from lthlib.report.reading import Reading
-from lthlib.report.statistics import DENSE_LEVEL, t_interval
+from lthlib.report.statistics import ALPHA, DENSE_LEVEL, t_interval
 
-HEADINGS = {
-    "dense": "against dense",
-    "random-mask": "against a random mask",
-    "reinitialised": "against fresh start values",
-    "shuffled-mask": "against its mask shuffled",
-    "high-magnitude": "against the largest pruned",
+TITLES = {
+    "dense": "dense",
+    "random-mask": "a random mask",
+    "reinitialised": "fresh start values",
+    "shuffled-mask": "its mask shuffled",
+    "high-magnitude": "the largest pruned",
 }
 NOT_WORSE = (EQUIVALENT, SUPERIOR)
-_KEPT = Measure("fidelity over floor", high=float("inf"), undefined="one seed: no floor")
+NOT_INFERIOR = f"{INCONCLUSIVE}, not inferior"
+_KEPT: Measure = MEASURES["relative_fidelity"]
 
 
 @dataclass(frozen=True)
@@ -108,19 +112,26 @@ def verdict_table(rows: pd.DataFrame, *, margin: float = MARGIN) -> Exhibit:
         cells = {
             "model": model_name(first["model"]),
             "sparsity, %": sparsity_text(first["sparsity"]),
-            "of all weights, %": sparsity_text(first["sparsity_all"]),
-            "accuracy, %": MEASURES["accuracy"].text(first["accuracy"]),
         }
         by_reference = level.set_index("against")
-        cells |= {HEADINGS[r]: _cell(by_reference, r) for r in against}
-        body.append(cells | {_KEPT.heading: _kept_text(first)})
+        cells |= {f"vs {TITLES[r]}": _cell(by_reference, r) for r in against}
+        cells |= {
+            "accuracy, %": MEASURES["accuracy"].text(first["accuracy"]),
+            _KEPT.heading: _kept_text(first),
+            "of all weights, %": sparsity_text(first["sparsity_all"]),
+        }
+        body.append(cells)
     caption = (
         f"Verdicts on accuracy: {seeds_line(rows)}, every test paired by seed. In brackets: mean "
         f"difference in points. {_meaning(margin)} "
-        "Fidelity over floor: agreement with the dense model as a share of the agreement between "
-        "dense models of different seeds, with a 95 % t interval over seeds. "
-        "Sparsity is the share of prunable weights that are zero; beside it, of all weights."
+        "Control did not train: it beats that rule at no seed and its seeds lie within "
+        f"{points_of(margin)} of one another, so that a ticket that learns anything is better and "
+        "nothing is left to test. Relative fidelity: agreement with the dense model over the "
+        "agreement between dense models of different seeds, with a 95 % t interval over seeds. "
+        "Sparsity is the share of prunable weights that are zero; last, of all weights."
     )
+    if (rows["sparsity"] == 1).any():
+        caption += " A sparsity of 100 is meant so: no prunable weight is left."
     alt = f"Table of verdicts: {len(body)} levels of {rows['model'].nunique()} models."
     return Exhibit(caption, alt, rows, table=pd.DataFrame(body))
 
@@ -148,18 +159,23 @@ def verdict_grid(rows: pd.DataFrame, *, margin: float = MARGIN) -> Exhibit:
 
 def _short(row: pd.Series[Any]) -> str:
     """A verdict in a word, with its difference."""
-    word = str(row["verdict"])
-    word = NOT_APPLICABLE if word.startswith(NOT_APPLICABLE) else word.split(":")[0]
-    if pd.isna(row["difference"]) or word == NOT_APPLICABLE:
+    word = _short_word(_word(row)).split(":")[0]
+    if pd.isna(row["difference"]) or word in (NOT_APPLICABLE, UNTRAINED):
         return word
     return f"{word} ({points(row['difference'])})"
+
+
+def _short_word(word: str) -> str:
+    """Without the reason why a verdict does not apply."""
+    return NOT_APPLICABLE if word.startswith(NOT_APPLICABLE) else word
 
 
 def _meaning(margin: float) -> str:
     return (
         f"Equivalent: within ±{points_of(margin)} (TOST); inferior or superior: different "
         "(paired t) and not equivalent; each at 5 % after Holm within a column of one model. "
-        "Inconclusive: neither is shown. Not applicable: dense does not beat the best rule that "
+        f"Inconclusive: neither is shown; not inferior: yet no loss of {points_of(margin)} or more "
+        "(one-sided, after Holm). Not applicable: dense does not beat the best rule that "
         "looks at no input at every seed or, against a control, neither beats it at any seed."
     )
 
@@ -178,11 +194,10 @@ def _cell(by_reference: pd.DataFrame, against: str) -> str:
     if against not in by_reference.index:
         return "not run"
     row: pd.Series[Any] = by_reference.loc[[against]].iloc[0]
-    if str(row["verdict"]).startswith(NOT_APPLICABLE):
-        return NOT_APPLICABLE
-    if pd.isna(row["difference"]):
-        return str(row["verdict"])
-    return f"{row['verdict']} ({points(row['difference'])})"
+    word = _short_word(_word(row))
+    if pd.isna(row["difference"]) or word in (NOT_APPLICABLE, UNTRAINED):
+        return word
+    return f"{word} ({points(row['difference'])})"
 
 
 def _kept_text(row: pd.Series[Any]) -> str:
@@ -225,52 +240,86 @@ def seeds_line(rows: pd.DataFrame) -> str:
 
 # -- in words --------------------------------------------------------------------------------------
 def verdict_sentence(rows: pd.DataFrame) -> str:
-    """The verdicts against dense by model, those against controls, and the answers kept.
+    """What is shown against dense, then model by model, then against controls and of the answers.
 
     rows: a frame of :func:`verdict_rows`, of studies that differ in their model alone.
     """
     dense = rows[rows["against"] == AGAINST_DENSE]
     models = in_order(rows["model"])
-    parts = [f"{model_name(m)}: {_ladder(dense[dense['model'] == m])}" for m in models]
-    sentences = [f"Accuracy against dense. {'. '.join(parts)}."]
+    sentences = [_conclusion(dense)]
+    sentences += [f"{model_name(m)}: {_ladder(dense[dense['model'] == m])}." for m in models]
     for against in REFERENCES[1:]:
         own = rows[rows["against"] == against]
         if len(own):
-            sentences.append(_against_control(own))
+            sentences.append(_against_control(own, len(dense)))
     sentences += [_kept_sentence(dense[dense["model"] == m]) for m in models]
     return " ".join(sentence for sentence in sentences if sentence)
 
 
+def _conclusion(dense: pd.DataFrame) -> str:
+    """At how many levels each thing is shown against dense, the best news first."""
+    words = [_short_word(_word(row)) for _, row in dense.iterrows()]
+    tested = [word for word in words if word in (*NOT_WORSE, NOT_INFERIOR, INFERIOR, INCONCLUSIVE)]
+    if not tested:
+        return f"Of {len(words)} levels, none can be tested against dense."
+    good = sum(word in NOT_WORSE for word in tested)
+    parts = [f"{good or 'none'} {'is' if good < 2 else 'are'} shown to be as accurate as dense"]
+    for word, text in (
+        (NOT_INFERIOR, f"inconclusive, yet shown to lose less than {points_of(MARGIN)}"),
+        (INFERIOR, "inferior"),
+        (INCONCLUSIVE, "altogether inconclusive"),
+    ):
+        if tested.count(word):
+            parts.append(f"{tested.count(word)} {text}")
+    if len(words) > len(tested):
+        parts.append(f"{len(words) - len(tested)} not tested")
+    return f"Of {len(words)} level{'' if len(words) == 1 else 's'}, {'; '.join(parts)}."
+
+
+def _word(row: pd.Series[Any]) -> str:
+    """A verdict as it is shown: non-inferiority is a finding, if not the one that was asked for."""
+    return NOT_INFERIOR if row["verdict"] == INCONCLUSIVE and _not_inferior(row) else row["verdict"]
+
+
+def _not_inferior(row: pd.Series[Any]) -> bool:
+    return bool(pd.notna(row["holm_not_inferior"]) and row["holm_not_inferior"] < ALPHA)
+
+
 def _ladder(own: pd.DataFrame) -> str:
-    """The levels of one model by verdict, such as "equivalent at 27.1 % sparsity, inferior ..."."""
+    """The levels of one model by verdict, such as "equivalent at 27.1 % sparsity; inferior ..."."""
     places: dict[str, list[str]] = {}
     for _, row in own.sort_values("level").iterrows():
-        places.setdefault(str(row["verdict"]), []).append(sparsity_text(row["sparsity"]))
+        places.setdefault(_word(row), []).append(sparsity_text(row["sparsity"]))
     if len(places) == 1:
         return f"{next(iter(places))} at every level"
-    return ", ".join(f"{word} at {_and(shares)} %" for word, shares in places.items()) + " sparsity"
+    return "; ".join(f"{word} at {_and(shares)} %" for word, shares in places.items()) + " sparsity"
 
 
-def _against_control(own: pd.DataFrame) -> str:
-    """At how many levels the tickets were shown to be better than one control."""
-    judged = own[own["verdict"].isin(VERDICTS)]
-    title = HEADINGS[str(own["against"].iloc[0])].removeprefix("against ")
-    if judged.empty:
-        return f"Against {title}, nothing can be judged: {_and(sorted(set(own['verdict'])))}."
-    better = int((judged["verdict"] == SUPERIOR).sum())
-    blank = int((judged["reference_beats"] == 0).sum())
-    out = len(own) - len(judged)
-    left_out = f"; {out} more cannot be judged" if out else ""
-    return (
-        f"Tickets are shown to be better than {title} at {better} of the {len(judged)} levels that "
-        f"can be judged{left_out}; at {blank} of them that control learned no more than the rule "
-        "that looks at no input."
-    )
+def _against_control(own: pd.DataFrame, levels: int) -> str:
+    """What became of the comparisons with one control, of all levels: every one is counted."""
+    title = TITLES[str(own["against"].iloc[0])]
+    words = [_short_word(_word(row)) for _, row in own.iterrows()]
+    better = words.count(SUPERIOR)
+    judged = sum(word in (*VERDICTS[:-1], NOT_INFERIOR) for word in words)
+    parts = []
+    if judged:
+        parts.append(f"better at {better} of the {judged} levels that can be compared")
+    if words.count(UNTRAINED):
+        parts.append(f"at {words.count(UNTRAINED)} {UNTRAINED.replace('control', 'the control')}")
+    if words.count(NOT_APPLICABLE):
+        parts.append(f"at {words.count(NOT_APPLICABLE)} neither beats the trivial rule")
+    rest = len(words) - judged - words.count(UNTRAINED) - words.count(NOT_APPLICABLE)
+    if rest:
+        parts.append(f"at {rest} no test is possible")
+    if levels > len(words):
+        parts.append(f"{levels - len(words)} are not run")
+    counted = f"{levels} level{'' if levels == 1 else 's'}"
+    return f"Tickets against {title}, {counted}: {'; '.join(parts)}."
 
 
 def _kept_sentence(own: pd.DataFrame) -> str:
     """What the sparsest ticket that is not worse than dense keeps of its answers."""
-    good = own[own["verdict"].isin(NOT_WORSE)]
+    good = own[[_word(row) in (*NOT_WORSE, NOT_INFERIOR) for _, row in own.iterrows()]]
     if good.empty:
         return ""
     row = good.sort_values("level").iloc[-1]
