@@ -14,11 +14,11 @@
 # %% [markdown]
 # # Does it keep its answers?
 #
-# A pruned model can be as accurate as its dense model and still answer differently. But agreement
-# has poor reasons too, and each is drawn beside it here. A **label-blind** model has the ticket's
-# share of each answer and looks at nothing. Two models of the **same skill** agree on what is easy,
-# with nothing in common. Two **dense models that differ in their seed alone** disagree without any
-# pruning: they are the floor. And a **ticket of another seed** was pruned from another model.
+# A pruned model can be as accurate as its dense model and still answer differently. Fidelity is the
+# share of decisions on which both agree. Agreement has poor reasons too, so four controls stand
+# beside it: a **label-blind** model, which has the ticket's share of each answer and looks at
+# nothing; two models of the **same skill**, with errors of their own; two **dense models of
+# different seeds**, the floor; and the **ticket of another seed**.
 
 # %% tags=["parameters", "hide-input"]
 part: str = "concluding"  # part of the reference study: concluding, secondary, reports, ...
@@ -45,24 +45,25 @@ studied = [(Answers(group), name) for group, name in each_group(side_by_side(rea
 # %% [markdown]
 # ## Agreement, and what it would be for a poor reason
 #
-# Fidelity is the share of decisions on which ticket and dense model agree; relative fidelity is
-# fidelity divided by that of two dense models. The residual is what a measure has beyond its
-# label-blind null, and so what pruning left of the model. Sentences that speak of one level chose
-# it by its place on the ladder, not by its result.
+# Relative fidelity is fidelity divided by its floor; a residual is what a measure has beyond its
+# label-blind null. Sentences that speak of one level chose it by its place on the ladder, not by
+# its result.
 
 # %% tags=["hide-input"]
 for found, name in studied:
-    # For the opening page.
-    number(name("found-short"), findings.short_sentence(found.kept, found.level))
     sentences = {
+        # Also for the opening page.
+        "found-short": findings.short_sentence(found.kept, found.level),
         "found-floor": findings.floor_sentence(found.kept, found.level),
         "found-null": findings.null_sentence(found.kept, found.level),
     }
     for key, sentence in sentences.items():
         number(name(key), sentence)
         say(sentence)
-    show(figures.accuracy_null_figure(found.kept), name("accuracy"))
+    if len(found.beside_floor):
+        show(figures.floor_difference_figure(found.beside_floor), name("beside-floor"))
     show(figures.fidelity_null_figure(found.kept), name("fidelity"))
+    show(figures.accuracy_null_figure(found.kept), name("accuracy"))
     show(tables.kept_table(found.kept), name("kept"))
 
 # %% [markdown]
@@ -110,7 +111,8 @@ for found, name in studied:
 for found, name in studied:
     for column, words in found.groupings.items():
         groups = found.groups(column)
-        sentence = findings.group_sentence(groups, found.level, words)
+        alike = found.alike(column)
+        sentence = findings.group_sentence(groups, found.level, words, alike)
         number(name(f"found-{words}"), sentence)
         say(sentence)
         show(figures.group_figure(groups, found.level, words), name(f"by-{words}"))

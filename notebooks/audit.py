@@ -148,15 +148,16 @@ present(findings.skill(), "audit-skill")
 present(findings.pearson_rows(), "audit-pearson")
 
 # %% [markdown]
-# ## The headline correlation is arithmetic
+# ## The headline correlation, VisualBERT's, is arithmetic
 #
-# The control is a model that looks at nothing and says True as often as the pruned one does.
+# The control is a model that looks at nothing and says True as often as the pruned one does. The
+# argument holds for models without skill.
 
 # %% tags=["hide-input"]
 present(findings.blind_correlation(), "audit-blind")
 
 # %% [markdown]
-# ## Misprints
+# ## Misprints and other faults
 
 # %% tags=["hide-input"]
 present(findings_together.misprints(), "audit-misprints")

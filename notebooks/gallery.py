@@ -42,6 +42,11 @@ if studies:
     counts = {"train_items": 8, "validation_items": 8, "test_items": study.test_items}
     split = load(study.task, data_seed=study.data_seed, **counts).test
     place = {item: i for i, item in enumerate(split.items)}
+    boxes = pd.Series(split.inputs.region_mask.sum(dim=1).tolist(), list(split.items))
+    found = visible.looks(studies, boxes)
+    answer = visible.looks_sentence(found)
+    number("found-looks", answer)
+    say(answer)
 
     def scene(item):
         i = place[item]
@@ -59,9 +64,4 @@ else:
 
 # %% tags=["hide-input"]
 if studies:
-    boxes = pd.Series(split.inputs.region_mask.sum(dim=1).tolist(), list(split.items))
-    found = visible.looks(studies, boxes)
-    answer = visible.looks_sentence(found)
-    number("found-looks", answer)
-    say(answer)
     show(visible.looks_table(found), "looks")

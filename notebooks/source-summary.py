@@ -101,7 +101,9 @@ for exhibit, name in reproduced.section(page, "UNITER", evidence):
 # ## Correlations
 #
 # "Accuracy and fidelity correlate" is the source's main finding. It must be so for any model that
-# loses its skill: what it asks for is what is left when the share of True answers is given.
+# loses its skill. With two answers the two differ by no more than the dense model's share of
+# errors, so tickets of a good dense model have r near 1 whatever they answer: that is no test they
+# could fail, and no further question is asked of it.
 
 # %% tags=["hide-input"]
 show(reproduced_meaning.correlations_table(evidence), "correlations")

@@ -29,7 +29,8 @@ from lthlib.study import check_parameters
 
 check_parameters(globals(), ["stores"])
 opened = {store: store_at(store) for store in stores}
-whole = {name: store for name, store in opened.items() if not isinstance(store, PackedStore)}
+packed = {name: store for name, store in opened.items() if isinstance(store, PackedStore)}
+whole = {name: store for name, store in opened.items() if name not in packed}
 
 # %% [markdown]
 # ## Studies
@@ -40,10 +41,14 @@ show(status.studies_table(opened), "studies")
 # %% [markdown]
 # ## Runs
 #
-# Runs of the reference study stand in the table above, study by study.
+# Runs of the reference study stand in a table of their own, study by study.
 
 # %% tags=["hide-input"]
 show(status.runs_table(whole), "runs")
+
+# %% tags=["hide-input"]
+if packed:
+    show(status.packs_table(packed), "packs")
 
 # %% [markdown]
 # ## The same numbers again?

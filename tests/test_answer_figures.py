@@ -11,10 +11,13 @@ import pandas as pd
 import pytest
 
 import synthetic
+from lthlib.errors import RecordError
 from lthlib.records import RecordStore
 from lthlib.report import measures
 from lthlib.report.answers import figures, findings, tables
-from lthlib.report.answers.frames import Answers
+from lthlib.report.answers.frames import Answers, skilled_levels
+from lthlib.report.answers.kept import block_test
+from lthlib.report.answers.words import proper
 from lthlib.report.exhibits import Exhibit
 from lthlib.report.reading import Reading
 from lthlib.study import Study
@@ -93,6 +96,11 @@ def every_figure(which: str) -> dict[str, Exhibit]:
     return {
         "accuracy": figures.accuracy_null_figure(kept),
         "fidelity": figures.fidelity_null_figure(kept),
+        **(
+            {"beside-floor": figures.floor_difference_figure(found.beside_floor)}
+            if len(found.beside_floor)
+            else {}
+        ),
         "churn": figures.churn_figure(kept),
         "faithfulness": figures.faithfulness_null_figure(kept),
         "kappa": figures.kappa_figure(kept),
@@ -129,7 +137,9 @@ def every_sentence(found: Answers) -> dict[str, str]:
         "exemplars": findings.exemplar_sentence(found.exemplars, found.icc, found.level),
         "blocks": findings.block_sentence(found.blocks),
         "probabilities": findings.probability_sentence(found.probabilities, found.level),
-        "groups": findings.group_sentence(found.groups(column), found.level, words),
+        "groups": findings.group_sentence(
+            found.groups(column), found.level, words, found.alike(column)
+        ),
     }
 
 
@@ -172,7 +182,10 @@ def test_sentences_are_whole(found: Answers) -> None:
 
 def test_few_seeds_are_said_and_give_no_p_value() -> None:
     one, two = study(1), study(2)
-    assert "With one seed there is no floor" in every_sentence(one)["floor"]
+    assert "With one seed there is no floor" in every_sentence(one)["short"]
+    assert "With one seed there is neither" in every_sentence(one)["floor"]
+    with pytest.raises(RecordError, match="no distance from a floor"):
+        figures.floor_difference_figure(one.beside_floor)
     for few in (one, two):
         assert "too few seeds" in every_sentence(few)["groups"]
         assert "too few seeds for an intraclass" in every_sentence(few)["exemplars"]
@@ -222,6 +235,14 @@ def test_a_planted_weak_group_is_named() -> None:
     predicted.loc[weak, "fidelity"] -= 0.2
     sentence = findings.group_sentence(predicted, 2, "relation")
     assert "Fewer answers than the rest of its model are kept on VisualBERT: near" in sentence
+    for words in ("two dense seeds", "skill alone", "dense models are right on"):
+        assert words in sentence
+    predicted["floor"] = 0.5
+    again = findings.group_sentence(predicted, 2, "relation", {"near": "category Proximity"})
+    assert "near (the same decisions as category Proximity; fidelity" in again
+    assert "these decisions are hard" in again
+    predicted["floor"] = 0.99
+    assert "are hard" not in findings.group_sentence(predicted, 2, "relation")
     calm = predicted.assign(fidelity=0.9 + 0.01 * draw.random(len(predicted)))
     assert "No relation differs" in findings.group_sentence(calm, 2, "relation")
 
@@ -265,3 +286,78 @@ def test_the_opening_sentence_says_what_the_intervals_allow(
     )  # fmt: skip
     sentence = findings.short_sentence(frame, 1)
     assert said in sentence and unsaid not in sentence
+
+
+def test_blocks_leave_out_levels_that_do_not_beat_the_trivial_rule() -> None:
+    """Constant models of one seed, and of all, agree on everything: level 3 is no evidence."""
+    found = study(4)
+    assert 3 in set(found.readings[0].matrix["level_a"])
+    assert [skilled_levels(r) for r in found.readings] == [[0, 1, 2]] * 2
+    assert found.blocks["levels"].tolist() == [3, 3] and found.blocks["left_out"].tolist() == [1, 1]
+    kept = found.readings[0].matrix
+    kept = kept[kept[["level_a", "level_b"]].lt(3).all(axis=1)]
+    different = kept[(kept["run_a"] != kept["run_b"]) & (kept["level_a"] != kept["level_b"])]
+    assert found.blocks["between"][0] == pytest.approx(different["fidelity"].mean())
+    table = tables.block_table(found.blocks).table
+    assert table is not None and table["levels"].tolist() == ["3 of 4"] * 2
+    assert (found.beside_floor["level"] < 3).all()
+    nothing = block_test(kept[:0]).iloc[0]
+    assert nothing["flags"] == "no level: nothing to compare" and pd.isna(nothing["p"])
+
+
+def test_the_sentence_on_blocks_concludes() -> None:
+    tests = pd.DataFrame(
+        {
+            "model": ["visualbert", "lxmert", "uniter"], "within": [0.906, 0.98, None],
+            "between": [0.903, 0.98, None], "difference": [0.003, 0.0, None],
+            "p": [0.001, 0.4, None], "flags": ["", "", "2 of at least 3 seeds: no test"],
+            "permutations": 99, "seeds": 3, "levels": 5, "left_out": 2,
+        }
+    ).astype(dict.fromkeys(("within", "between", "difference", "p"), "Float64"))  # fmt: skip
+    sentence = findings.block_sentence(tests)
+    assert "form a block for VisualBERT, though a faint one: they share 0.30 points" in sentence
+    assert "No block is shown for LXMERT." in sentence
+    assert "cannot be told (UNITER, 2 of at least 3 seeds: no test)" in sentence
+    assert "90.60 against 90.30\u00a0%" in sentence
+
+
+def test_exemplars_are_concluded_on_against_seeds_alone() -> None:
+    found = study(4)
+    shares = found.exemplars.assign(excess=-0.01)
+    sentence = findings.exemplar_sentence(shares, found.icc, 2)
+    assert "no more than seeds alone change. With 2 seeds against 2 of 4" in sentence
+    more = findings.exemplar_sentence(shares.assign(excess=0.01), found.icc, 2)
+    assert "For VisualBERT and UNITER pruning changes more than seeds alone do." in more
+
+
+def test_every_measure_is_shown_under_one_name() -> None:
+    exhibit = every_table(study(4))["null"]
+    assert exhibit.table is not None
+    assert not exhibit.table["measure"].isin(["flips, %", "negative flips, %"]).any()
+    assert not exhibit.table["measure"].str.startswith("g:").any()
+    assert "dense alone (b)" in exhibit.caption
+
+
+@pytest.mark.parametrize("which", ["four seeds", "several findings"])
+def test_no_hyphen_and_no_negative_zero_stands_for_a_number(which: str) -> None:
+    found = study(*STUDIES[which])
+    cells = [
+        cell
+        for name, exhibit in every_table(found).items()
+        if exhibit.table is not None and name != "groups"
+        for cell in exhibit.table.to_numpy().ravel()
+    ]
+    for text in [*cells, *every_sentence(found).values()]:
+        assert proper(str(text)) == text
+    assert all(" %" not in sentence for sentence in every_sentence(found).values())
+
+
+def test_the_distance_from_the_floor_is_that_of_each_series() -> None:
+    frame = study(4).beside_floor
+    data = figures.floor_difference_figure(frame).data
+    for series, column in {"main": "fidelity", "other_ticket": "other_ticket"}.items():
+        expected = (frame[column] - frame["floor"]).groupby([frame["model"], frame["level"]]).mean()
+        own = data[data["series"] == series].set_index(["model", "level"])["mean"]
+        assert own.astype(float).to_dict() == pytest.approx(expected.astype(float).to_dict())
+    low = figures.floor_difference_figure(frame.assign(fidelity=frame["floor"] - 0.2))
+    assert "VisualBERT at 36.0 %, −20.0" in low.caption

@@ -392,8 +392,27 @@ def test_groups_by_hand() -> None:
     expected |= {"accuracy_null": 5 / 12, "fidelity_null": 1 / 4}  # it says True to a quarter
     for name, value in expected.items():
         assert left[name] == pytest.approx(value), name
+    # Two True labels, of which dense has both and the ticket one: one agreement; a False: none.
+    assert left["fidelity_skill"] == pytest.approx(1 / 3)
+    assert table["floor"].isna().all()
     gap = answers.group_differences(table, "fidelity")
     assert gap["difference"].tolist() == pytest.approx([0, 0, -2 / 3, 2 / 3])
+
+
+def test_same_skill_and_floor_by_group_add_up_and_are_those_of_the_whole() -> None:
+    predicted = synthetic.predictions(runs=RUNS[:3], decisions=synthetic.FINDINGS, levels=2)
+    items = pd.DataFrame({"item": predicted["item"].unique(), "relation": "near"})
+    one = answers.by_group(predicted, items, "relation").set_index(["run", "level"])
+    pruned = one[one.index.get_level_values("level") > 0]
+    skill = answers.same_skill(predicted).set_index(["run", "level"])["fidelity"]
+    assert pruned["fidelity_skill"].tolist() == pytest.approx(skill[pruned.index].tolist())
+    floor = seed_floor(fidelity_matrix(predicted))
+    assert one["floor"].groupby("level").mean().tolist() == pytest.approx([floor] * 3)
+
+
+def test_groups_that_hold_the_same_items_are_known() -> None:
+    facts = pd.DataFrame({"relation": ["on", "on", "near", "by"], "category": ["A", "A", "B", "B"]})
+    assert answers.groups_alike(facts, "relation", "category") == {"on": "A"}
 
 
 def test_groups_add_up_to_the_whole() -> None:

@@ -11,7 +11,8 @@ import pytest
 
 import synthetic
 from lthlib.errors import RecordError
-from lthlib.records import LAB_FORMAT, RecordStore
+from lthlib.packs import PackedStore, pack, store_at
+from lthlib.records import LAB_FORMAT, Files, RecordStore, shipped_store
 from lthlib.report import benchmarks, findings, measures, reading, scenes, status, studies
 from lthlib.study import PRESETS, Study, plan
 
@@ -266,6 +267,27 @@ def test_files_are_whole_only_once_they_were_checked(tmp_path: Path, study: Stud
     with pytest.raises(RecordError, match=r"s1/curves.parquet is damaged: its SHA-256") as caught:
         status.runs_table({"here": store})
     assert "\n" not in str(caught.value)
+
+
+def test_packed_studies_say_what_they_were_made_with(tmp_path: Path) -> None:
+    (study,) = (s for s in plan("quick", model="uniter") if s.task == "digits")
+    run = study.run_ids()[0]
+    pack([run], shipped_store(), Files(tmp_path))
+    store = store_at(tmp_path)
+    assert isinstance(store, PackedStore)
+    rows = status.packs_table({"reference": store}).data
+    assert len(rows) == 1
+    row, made = rows.iloc[0], status.runs_table({"shipped": shipped_store()}).data
+    same = made[made["run"] == run].iloc[0]
+    assert (row["study"], row["seeds"]) == (study.name, str(study.seeds[0]))
+    for column in ("commit", "made", "hardware", "versions", "since then", "files"):
+        assert row[column] == same[column]
+    damaged = next((tmp_path / study.name).glob("curves.*.parquet"))
+    damaged.write_bytes(damaged.read_bytes()[:-1] + b"?")
+    with pytest.raises(RecordError, match=r"curves\..*parquet is damaged: its SHA-256"):
+        status.packs_table({"reference": store})
+    with pytest.raises(RecordError, match="no pack holds a finished run"):
+        status.packs_table({})
 
 
 def test_minutes_are_those_of_all_sessions(study: Study) -> None:

@@ -32,6 +32,7 @@ def seen(model: str = "uniter", seeds: int = 3, items: int = 40, seed: int = 0) 
         sparsity=[0.2, 0.36],
         beats=np.ones((seeds, 2), dtype=bool),
         facts=made_readings.facts(predictions),
+        level=2,
     )
 
 
@@ -97,7 +98,7 @@ def test_the_items_that_change_most_come_first_and_no_item_twice() -> None:
 
 def test_levels_that_do_not_beat_the_rule_do_not_make_items_unstable() -> None:
     one = seen()
-    closed = gallery.Seen(one.study, one.found, one.sparsity, np.zeros((3, 2), bool), one.facts)
+    closed = gallery.Seen(one.study, one.found, one.sparsity, np.zeros((3, 2), bool), one.facts, 2)
     assert closed.changed.tolist() == [0] * 40
 
 
@@ -108,7 +109,7 @@ def test_tallies_by_hand() -> None:
     found = answers(made_readings.with_logits(both))
     study = gallery.Seen(
         Study(model="uniter", task="digits", seeds=(0,)), found, [0.2],
-        np.ones((1, 1), bool), made_readings.facts(both),
+        np.ones((1, 1), bool), made_readings.facts(both), 1,
     )  # fmt: skip
     rows = gallery.tallies([study], found.items).set_index(["level", "item"]).loc[1]
     assert rows["kept"].tolist() == [1, 0, 0, 0]
@@ -157,7 +158,7 @@ def test_text_is_escaped_wherever_it_stands() -> None:
     one = seen()
     studies = [
         gallery.Seen(one.study, one.found, one.sparsity, one.beats,
-                     one.facts.assign(text=EVIL, relation=EVIL))
+                     one.facts.assign(text=EVIL, relation=EVIL), 2)
     ]  # fmt: skip
     page = Page(made(studies).body)
     assert page.tags.count("script") == 1
@@ -198,7 +199,7 @@ def test_a_scene_that_belongs_to_another_item_is_refused() -> None:
 
 def test_a_split_between_seeds_is_not_called_an_answer() -> None:
     row = pd.Series({"true": 2, "seeds": 4, "level": 1, "sparsity": 0.2, "kept": 4, "lost": 0,
-                     "gained": 0})  # fmt: skip
+                     "gained": 0, "note": ""})  # fmt: skip
     assert "~ split 2/4" in gallery._row(row, label=True)
     assert "✗ True 3/4" in gallery._row(row.replace({2: 3}), label=False)
 
@@ -213,7 +214,7 @@ def test_a_relation_that_changes_is_found_and_chance_is_not() -> None:
     ticket = np.broadcast_to(ticket, one.found.ticket.shape)
     found = answers(made_readings.with_logits(synthetic.predictions(items=4)))
     found = type(found)(**{**vars(one.found), "ticket": ticket})
-    planted = gallery.Seen(one.study, found, one.sparsity, one.beats, one.facts)
+    planted = gallery.Seen(one.study, found, one.sparsity, one.beats, one.facts, 2)
     boxes = pd.Series(np.arange(300) % 5, list(one.facts["item"]))
     rows = visible.looks([planted], boxes).set_index("fact")
     assert rows.loc["relation", "most"] == "near"
@@ -227,7 +228,60 @@ def test_a_relation_that_changes_is_found_and_chance_is_not() -> None:
 
 def test_items_that_never_change_give_no_test() -> None:
     one = seen()
-    still = gallery.Seen(one.study, one.found, one.sparsity, np.zeros((3, 2), bool), one.facts)
+    still = gallery.Seen(one.study, one.found, one.sparsity, np.zeros((3, 2), bool), one.facts, 2)
     rows = visible.looks([still], pd.Series(1, list(one.facts["item"])))
     assert rows["p"].isna().all()
     assert "UNITER: none of them" in visible.looks_sentence(rows)
+
+
+def test_only_one_level_that_beats_the_rule_says_what_changed_items_look_like() -> None:
+    one = seen(items=100)
+    near = (one.facts["relation"] == "near").to_numpy()
+    # The last level collapses: near items change there, and chance alone decides at level 1.
+    ticket = np.array(one.found.ticket)
+    ticket[:, 1] = np.where(near, ~one.found.dense, one.found.dense)
+    found = type(one.found)(**{**vars(one.found), "ticket": ticket})
+    beats = np.array([[True, False]] * 3)
+    boxes = pd.Series(1, list(one.facts["item"]))
+
+    def relation(level: int) -> pd.Series:
+        study = gallery.Seen(one.study, found, one.sparsity, beats, one.facts, level)
+        return visible.looks([study], boxes).set_index("fact").loc["relation"]
+
+    assert relation(1)["effect"] < 0.1 and relation(1)["seeds"] == 3
+    collapsed = relation(2)
+    assert collapsed["flags"] == "does not beat the trivial rule: no test"
+    assert pd.isna(collapsed["p"])
+
+
+def test_the_control_is_how_often_dense_seeds_differ() -> None:
+    one = seen(items=100)
+    near = (one.facts["relation"] == "near").to_numpy()
+    dense = np.array([near, ~near & False, ~near & False])
+    found = type(one.found)(**{**vars(one.found), "dense": dense})
+    study = gallery.Seen(one.study, found, one.sparsity, one.beats, one.facts, 2)
+    assert study.changed_by_seed is not None
+    # One of three seeds differs from both others on near items: two of three pairs.
+    assert study.changed_by_seed == pytest.approx(np.where(near, 2 / 3, 0.0))
+    rows = visible.looks([study], pd.Series(1, list(one.facts["item"]))).set_index("fact")
+    assert rows.loc["relation", "effect_seeds"] == pytest.approx(1.0)
+    assert "no test" in visible.looks_table(rows.reset_index()).table.to_string()
+    rows["p_holm"] = 1.0
+    rows.loc["relation", ["p_holm", "effect"]] = [0.001, 0.5]
+    text = visible.looks_sentence(rows.reset_index())
+    assert "its relation (50.0 %, 100.0)" in text and "In 1 of these 1 at least half" in text
+    assert seen(seeds=1).changed_by_seed is None
+
+
+def test_cards_say_which_levels_are_at_chance_or_constant() -> None:
+    one = seen()
+    ticket = np.array(one.found.ticket)
+    ticket[:, 1] = True
+    found = type(one.found)(**{**vars(one.found), "ticket": ticket})
+    beats = np.array([[True, False], [True, False], [False, False]])
+    study = gallery.Seen(one.study, found, one.sparsity, beats, one.facts, 1)
+    assert study.notes == {1: "at chance at 1 of 3 seeds", 2: "constant"}
+    body = made([study], 2, 2).body
+    assert body.count("<em>constant</em>") == 4
+    assert body.count("<em>at chance at 1 of 3 seeds</em>") == 4
+    assert "<em>" not in made([one], 2, 2).body.split("</style>")[1]

@@ -31,6 +31,9 @@ def rows(**columns: object) -> pd.DataFrame:
         "apart": 0.01,
         "change": [0.0, 0.0, 0.01, -0.005],
         "beats": True,
+        "one_learns": False,
+        "learnt": 0.045,
+        "failed": 0.055,
         "items": 100,
         "decisions": 100,
     }
@@ -76,17 +79,53 @@ def test_measured_joins_accuracy_and_the_gate() -> None:
 def test_the_sentence_counts_stable_seeds_and_says_what_it_cannot_tell() -> None:
     text = instability.stability_sentence(rows())
     assert "UNITER 15.0 points, stable at 0 of 2 seeds" in text
-    assert "2 of 2 that are stable match" in text
-    assert "nothing says that stability is what matters" in text
+    assert "(2 seeds a model), 2 of 2 that are stable are at most 1 point below" in text
+    assert "None is not stable: nothing here says that stability is what matters" in text
     both = instability.stability_sentence(rows(barrier=[0.1, 0.2, 0.001, 0.05]))
-    assert "1 of 1 that are stable and 1 of 1 that are not stable match" in both
-    assert "nothing says" not in both
+    assert "1 of 1 that are stable and 1 of 1 that are not stable are at most 1 point" in both
+    assert "nothing here says" not in both
+
+
+def test_tickets_above_their_dense_model_are_counted_as_such() -> None:
+    text = instability.stability_sentence(rows(change=[0.0, 0.0, 0.02, -0.005]))
+    assert "2 of 2 that are stable are at most 1 point below their dense model; 1 of these" in text
+    below = instability.stability_sentence(rows(change=[0.0, 0.0, 0.02, -0.03]))
+    assert "1 of 2 that are stable" in below
+
+
+@pytest.mark.parametrize("learns_first", [True, False])
+def test_a_level_that_learns_in_one_order_alone_counts_as_unstable(learns_first: bool) -> None:
+    label = [0, 1] * 50
+    wrong = [1 - y for y in label]
+    dense = label[:90] + wrong[90:]
+    predictions = synthetic.pair(label, dense, dense if learns_first else [0] * 100)
+    path = [0.1, 0.5, 0.5] if learns_first else [0.5, 0.5, 0.1]
+    paths = pd.concat([line([0.1, 0.2, 0.1], "r", 0), line(path, "r", 1)])
+    found = instability.measured(made_readings.reading(predictions, tables={"barriers": paths}))
+    ticket = found.set_index("level").loc[1]
+    assert ticket["beats"]
+    assert ticket["one_learns"]
+    assert ticket["barrier"] == pytest.approx(0.2)
+    text = instability.stability_sentence(found)
+    assert "decides whether a ticket learns: UNITER at" in text
+    assert "50.0 % of answers wrong after one training, 10.0 % after the other" in text
+    assert f"{int(learns_first)} of 1 that are not stable" in text
+    assert instability.barrier_table(found).table["stable seeds"].iloc[1] == "0 of 1"
+
+
+def test_only_an_accuracy_that_beats_the_rule_whatever_its_answers_surely_beats() -> None:
+    accuracy, trivial, items = pd.Series([0.57, 0.60, 0.40]), pd.Series([0.5] * 3), pd.Series(100)
+    found = instability.surely_beats(accuracy, trivial, items.repeat(3).reset_index(drop=True))
+    # 43 lost and 50 won: p = 0.27; 40 and 50: p = 0.17, so neither is sure.
+    assert found.tolist() == [False, False, False]
+    more = instability.surely_beats(accuracy, trivial, pd.Series([1600] * 3))
+    assert more.tolist() == [True, True, False]
 
 
 def test_a_constant_ticket_is_not_counted_as_stable() -> None:
     beats = [True, True, False, False]
     text = instability.stability_sentence(rows(beats=beats))
-    assert "none, for there are none, match" in text
+    assert "No ticket beats the best trivial rule" in text
     table = instability.barrier_table(rows(beats=beats)).table
     assert table["stable seeds"].tolist() == ["0 of 2", "none counts"]
     assert "no better than the trivial rule" in table["barrier, points"].iloc[1]

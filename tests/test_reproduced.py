@@ -19,6 +19,7 @@ from lthlib.errors import RecordError
 from lthlib.records import RecordStore, project_root
 from lthlib.report import measures
 from lthlib.report.exhibits import Exhibit
+from lthlib.report.findings import focus
 from lthlib.report.reading import Reading, judged_stage
 from lthlib.report.source import columns as reproduced_columns
 from lthlib.report.source import meaning as reproduced_meaning
@@ -26,7 +27,7 @@ from lthlib.report.source import published, reproduced
 from lthlib.report.source import rates as reproduced_rates
 from lthlib.report.source import tables as reproduced_tables
 from lthlib.report.source import words as reproduced_words
-from lthlib.report.source.evidence import Arm, Evidence, Printed, Sample, gather
+from lthlib.report.source.evidence import Arm, Evidence, Printed, Sample, gather, middle_level
 from lthlib.study import Study, reference
 
 FINDINGS = ("seven", "overlap", "crowded")
@@ -386,7 +387,9 @@ def test_sureness_is_the_probability_of_the_answer_given(evidence: Evidence) -> 
 def test_what_the_source_claims_and_what_its_numbers_are() -> None:
     claim = reproduced_words.claim_sentence("uniter", "concluding")
     assert "10 % a round (p = 0.75083" in claim
-    assert "none of its levels" in reproduced_words.claim_sentence("lxmert", "secondary")
+    assert "On this ladder none of the levels of LXMERT is one" in reproduced_words.claim_sentence(
+        "lxmert", "secondary"
+    )
     numbers = reproduced_words.numbers_sentence("visualbert", "secondary")
     assert "4 with 0.47134: always False" in numbers and "below the 52.87 %" in numbers
     assert "only fit 7" in reproduced_words.numbers_sentence("lxmert", "concluding")
@@ -428,3 +431,78 @@ def test_wilcoxon_table_has_one_p_for_equal_levels(evidence: Evidence) -> None:
     assert table["source: p"].tolist()[2:] == [
         f"{p} (degenerate)" for p in ("0.00782", "0.00421", "0.00443", "0.00443")
     ]
+
+
+# -- what must not be read out of a number --------------------------------------------------------
+def test_a_column_of_constant_answers_gets_no_p() -> None:
+    """Dense varies over seeds, level 1 does not, for it says False to everything."""
+    study = first("concluding", model="uniter").model_copy(update={"seeds": (0, 1, 2)})
+    label = [0, 1] * 10
+    frames = []
+    for run, wrong in zip(study.run_ids(), (1, 2, 4), strict=True):
+        dense = [1 - y if i < wrong else y for i, y in enumerate(label)]
+        frames.append(synthetic.one_record(label, dense, run=run))
+        frames.append(synthetic.one_record(label, [0] * 20, run=run, level=1))
+        frames.append(synthetic.one_record(label, dense[::-1], run=run, level=2))
+    arm = Arm("ours, lottery", reading_of(study, pd.concat(frames, ignore_index=True)))
+    student, paired = reproduced_columns.outcomes(arm, [(0, 1), (0, 2)], "accuracy")
+    assert [outcome.p is None for outcome in student] == [True, False]
+    why = "no test: one side gives every item the same answer, at every seed"
+    assert student[0].text == paired[0].text == paired[0].holm_text == why
+    assert paired[0].statistic == pytest.approx(1 - 7 / 60 - 0.5)
+    assert reproduced_columns.points(paired[0]) == "+38.3"
+
+
+def test_arithmetic_forces_the_correlation_of_good_models() -> None:
+    """No fidelities that |A - F| <= 1 - A_d allows have a smaller r, and some come close."""
+    random, dense = np.random.default_rng(0), 0.97
+    accuracy = np.array([0.98, 0.97, 0.96, 0.95, 0.60, 0.50])
+    least = reproduced_meaning.least_r(accuracy.tolist(), dense)
+    assert least is not None and least > 0.98
+    found = [
+        np.corrcoef(accuracy, accuracy + (1 - dense) * random.choice([-1, 1], 6))[0, 1]
+        for _ in range(500)
+    ]
+    assert min(found) >= least
+    assert min(found) < least + 0.01
+    assert reproduced_meaning.least_r([0.60, 0.58, 0.56, 0.50], 0.62) is None
+
+
+def test_a_forced_correlation_is_not_asked_further(evidence: Evidence) -> None:
+    table = reproduced_meaning.correlations_table(evidence).table
+    assert table is not None
+    row = table[table["model"] == "UNITER"].iloc[0]
+    for arm in ("ours, as published", "ours, lottery"):
+        forced = "by arithmetic" in row[f"{arm}: r"]
+        assert row[f"{arm}: r given share of True"].startswith("not asked") == forced
+
+
+def test_what_follows_from_a_forced_correlation_is_not_asked_either() -> None:
+    study = first("concluding", model="visualbert").model_copy(update={"seeds": (0,)})
+    label, run = [0, 1] * 50, study.run_ids()[0]
+    right = (98, 99, 98, 97, 95, 70, 50)
+    frames = [
+        synthetic.one_record(
+            label, [y if i < n else 1 - y for i, y in enumerate(label)], run=run, level=level
+        )
+        for level, n in enumerate(right)
+    ]
+    reading = reading_of(study, pd.concat(frames, ignore_index=True))
+    table = reproduced_meaning.correlations_table(Evidence({"concluding": [reading]})).table
+    assert table is not None
+    own = table[table["model"] == "VisualBERT"]["ours, lottery: r given share of True"].tolist()
+    assert own[0].startswith("not asked: accuracy and fidelity are one number")
+    assert own[1].startswith("not asked: it follows")
+
+
+def test_seeds_that_beat_the_rule_in_part_are_not_dropped() -> None:
+    beats = pd.DataFrame({"sum": [3, 3, 2, 0], "size": 3}, index=[0, 1, 2, 3])
+    assert reproduced_words._beats_sentence(beats, "concluding") == (
+        "The best rule that looks at no input is beaten at every seed for dense and 10 %; at some "
+        "seeds only for 17 % (2 of 3); at no seed for 25 %."
+    )
+
+
+def test_sentences_speak_of_the_level_that_the_findings_choose() -> None:
+    pruned = pd.DataFrame({"level": range(7), "branch": "main"})
+    assert middle_level("concluding") == focus(pruned) == 4

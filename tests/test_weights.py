@@ -135,7 +135,31 @@ def test_the_figure_names_models_and_parts() -> None:
     exhibit = weights.gain_figure(weights.gains(reading(0.7), "concluding"))
     assert "12 tickets" in exhibit.alt
     names = [text.get_text() for text in exhibit.figure.legends[0].get_texts()]
-    assert names == ["UNITER", "part concluding"]
+    assert names == ["UNITER"]
+
+
+def test_the_legend_shows_every_mark_that_is_drawn_and_no_other() -> None:
+    rows = weights.gains(reading(0.7), "concluding")
+    both = pd.concat([rows, rows.assign(part="rates"), rows.assign(model="lxmert")])
+    figure = weights.gain_figure(both).figure
+    handles = figure.legends[0].legend_handles
+    looks = [(h.get_marker(), h.get_color(), h.get_fillstyle()) for h in handles]
+    lines = [line for line in figure.axes[0].lines if len(line.get_xdata()) and line.get_marker()]
+    drawn = {(m.get_marker(), m.get_color(), m.get_fillstyle()) for m in lines}
+    assert set(looks) <= drawn
+    names = [handle.get_label() for handle in handles]
+    assert names == ["LXMERT, concluding", "UNITER, concluding", "UNITER, rates"]
+
+
+def test_the_sentence_names_only_what_was_run() -> None:
+    rows = weights.gains(reading(0.5), "concluding")
+    text = weights.gain_sentence(rows)
+    levels = rows["level"].nunique()
+    assert f"best trivial rule: UNITER, at {levels} levels of the ladder. There" in text
+    assert "learning rate" not in text and "as long" not in text
+    assert "fresh ones take pre-training away too" in text
+    more = pd.concat([rows, rows[rows["level"] == 1].assign(part="rates")])
+    assert "of the ladder and at 1 learning rate of one level." in weights.gain_sentence(more)
 
 
 # -- confidence and invariability -----------------------------------------------------------------

@@ -147,6 +147,7 @@ MEASURES = {
         "margin change, log-odds", "number", low=float("-inf"), high=float("inf")
     ),
     "logit_spearman": _signed("Spearman of log-odds", "logits do not vary"),
+    "beyond_floor": Measure("fidelity minus its floor", low=-1.0, undefined=_ONE_SEED),
 }
 
 

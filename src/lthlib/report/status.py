@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ import pandas as pd
 
 import lthlib
 from lthlib.errors import RecordError
+from lthlib.packs import PackedStore
 from lthlib.records import LAB_FORMAT, RecordStore
 from lthlib.report.exhibits import Exhibit
 from lthlib.report.plain import plain_table
@@ -57,14 +58,14 @@ def runs_table(stores: Stores) -> Exhibit:
         rows.append(
             {
                 "run": name,
-                "made": about["finished"][:16].replace("T", " "),
+                "made": _time(about["finished"]),
                 "minutes": f"{_minutes(about):.1f}",
                 "files": "whole",
                 "since then": _changes(about),
                 "records": where,
                 "hardware": _hardware(about["hardware"]),
-                "commit": about["commit"][:10] + about["commit"][40:] or "not known",
-                "versions": ", ".join(f"{k} {v}" for k, v in about["versions"].items()),
+                "commit": _commit(about),
+                "versions": _versions(about),
             }
         )
     return plain_table(
@@ -73,6 +74,58 @@ def runs_table(stores: Stores) -> Exhibit:
         "SHA-256 when this page was made. 'Since then' compares what a run was made with to what "
         "is installed now.",
     )
+
+
+def packs_table(stores: Mapping[str, PackedStore]) -> Exhibit:
+    """The same of packed runs, one row per study: what its runs share stands once.
+
+    Each pack is verified once. Raises RecordError that names the first damaged file.
+    """
+    rows = []
+    for where, store in stores.items():
+        for study, runs in store.packed().items():
+            store.verify(runs[0])  # the files of a pack are those of all its runs
+            about = sorted((store.study(run) for run in runs), key=lambda run: run["seed"])
+            made = sorted(run["finished"] for run in about)
+            rows.append(
+                {
+                    "study": study,
+                    "seeds": ", ".join(str(run["seed"]) for run in about),
+                    "made": " to ".join(dict.fromkeys(_time(t) for t in (made[0], made[-1]))),
+                    "files": "whole",
+                    "since then": _each(_changes(run) for run in about),
+                    "records": where,
+                    "hardware": _each(_hardware(run["hardware"]) for run in about),
+                    "commit": _each(_commit(run) for run in about),
+                    "versions": _each(_versions(run) for run in about),
+                }
+            )
+    if not rows:
+        raise RecordError("no pack holds a finished run: name a store of packs")
+    return plain_table(
+        pd.DataFrame(rows),
+        "Every packed study; times in UTC, from the first run that was finished to the last. Where "
+        "runs of one study differ, all their commits, hardware and versions are named. All files "
+        "of all packs were checked against their SHA-256 when this page was made. 'Since then' "
+        "compares what runs were made with to what is installed now.",
+    )
+
+
+def _each(texts: Iterable[str]) -> str:
+    """The different ones, in their order."""
+    return "; or ".join(dict.fromkeys(texts))
+
+
+def _time(stamp: str) -> str:
+    return stamp[:16].replace("T", " ")
+
+
+def _commit(about: Mapping[str, Any]) -> str:
+    return about["commit"][:10] + about["commit"][40:] or "not known"
+
+
+def _versions(about: Mapping[str, Any]) -> str:
+    return ", ".join(f"{package} {number}" for package, number in about["versions"].items())
 
 
 def repeated_table(local: RecordStore, shipped: RecordStore) -> Exhibit | None:

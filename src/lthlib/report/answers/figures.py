@@ -14,7 +14,9 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from lthlib.errors import RecordError
 from lthlib.report.answers.kept import answer_map
+from lthlib.report.answers.words import proper
 from lthlib.report.exhibits import (
     MEASURES,
     Exhibit,
@@ -55,6 +57,7 @@ LOOKS = {
     "fidelity_skill": Look("same skill only", GREEN, "^", "-."),
     "floor": Look("dense, other seed", PURPLE, "P", ":"),
 }
+NEAR_FLOOR = (-8.0, 8.0)  # ends of an axis, in points: 100 to 0 hides what lies near the floor
 _BLIND = "Label-blind null: a model with the ticket's share of each answer, which looks at nothing."
 
 
@@ -76,6 +79,51 @@ def fidelity_null_figure(frame: pd.DataFrame) -> Exhibit:
         "model. Dense, other seed: the floor, no pruning at all."
     )
     return _beside(frame, "fidelity", series, "Fidelity to the dense model", note)
+
+
+def floor_difference_figure(frame: pd.DataFrame) -> Exhibit:
+    """How far fidelity lies from its floor: of the own ticket, another seed's, and skill alone.
+
+    frame: of :attr:`frames.Answers.beside_floor`. Raises RecordError where it is empty.
+    """
+    if frame.empty:
+        raise RecordError("no ticket beats the trivial rule, or one seed: no distance from a floor")
+    columns = {"main": "fidelity", "other_ticket": "other_ticket"}
+    columns |= {"fidelity_skill": "fidelity_skill"}
+    name = "beyond_floor"
+    parts = [
+        summarise(
+            frame.assign(**{name: frame[column] - frame["floor"]}), ["model", "level"], [name]
+        ).assign(series=key)
+        for key, column in columns.items()
+    ]
+    data = pd.concat(parts, ignore_index=True)
+    looks = {key: LOOKS[key] for key in columns}
+    zero = {LOOKS["floor"].name: dict.fromkeys(in_order(frame["model"]), 0.0)}
+    figure = ladder_panels(
+        data, looks, series="series", label="points from the floor", lines=zero, between=NEAR_FLOOR
+    )
+    low, high = (end / 100 for end in NEAR_FLOOR)
+    own = data[data["series"] == "main"]
+    outside = "; ".join(
+        f"{model_name(row['model'])} at {sparsity_text(row['sparsity'])} %, {100 * row['mean']:.1f}"
+        for _, row in own[(own["mean"] < low) | (own["mean"] > high)].iterrows()
+    )
+    note = proper(f" Tickets outside the axis: {outside}.") if outside else ""
+    caption = (
+        f"Fidelity minus its floor, in points: {_over(frame)}. 0 is the agreement of two dense "
+        "models of different seeds; below it pruning changes more answers than another seed does. "
+        "Where the ticket of another seed lies as high, a ticket keeps no more of its own "
+        "model's answers than of another's. Same skill only: a model with the ticket's accuracy on "
+        "each label, and errors of its own. Only levels at which every seed beats the trivial "
+        f"rule. Pairs of seeds share models; intervals are over their jackknife pseudo-values."
+        f"{note} {sparsity_note(frame)}"
+    )
+    alt = (
+        "Line chart of the distance of fidelity from its floor against sparsity, a panel a model. "
+        f"First and last means, in points: {proper(spoken(data, looks, 'series', 2))}."
+    )
+    return Exhibit(caption, alt, data, figure)
 
 
 def churn_figure(frame: pd.DataFrame) -> Exhibit:
@@ -352,8 +400,11 @@ def group_figure(groups: pd.DataFrame, level: int, what: str) -> Exhibit:
     groups: of :func:`kept.by_group`.
     """
     chosen = groups[groups["level"] == level]
+    looks = {"fidelity_null": NULL, "fidelity_skill": LOOKS["fidelity_skill"]}
+    looks |= {"floor": LOOKS["floor"]}
+    beside = {name: look for name, look in looks.items() if chosen[name].notna().any()}
     data = pd.concat(
-        [_group_summary(chosen, name) for name in ("fidelity", "fidelity_null")], ignore_index=True
+        [_group_summary(chosen, name) for name in ("fidelity", *beside)], ignore_index=True
     )
     found = data[data["measure"] == "fidelity"]
     order = found.groupby("group")["mean"].mean().sort_values().index.to_list()
@@ -361,7 +412,6 @@ def group_figure(groups: pd.DataFrame, level: int, what: str) -> Exhibit:
         figure, panels = _panels(chosen, "", levels=False, height=0.27 * len(order) + 0.7)
         for axes, model in panels:
             own = found[found["model"] == model].set_index("group").loc[order]
-            null = data[(data["model"] == model) & (data["measure"] == "fidelity_null")]
             mean = _in_percent(own["mean"])
             low, high = (_in_percent(own[end].fillna(own["mean"])) for end in ("low", "high"))
             bars = [mean - low.clip(0, 100), high.clip(0, 100) - mean]
@@ -369,8 +419,11 @@ def group_figure(groups: pd.DataFrame, level: int, what: str) -> Exhibit:
             axes.errorbar(
                 mean, place, xerr=bars, fmt="o", color=BLUE, elinewidth=1.4, label="ticket"
             )
-            at = _in_percent(null.set_index("group").loc[order, "mean"])
-            axes.plot(at, place, color=BLACK, marker="D", mfc=PAPER, ls="", label=NULL.name)
+            for name, look in beside.items():
+                other = _one(data, model, name).set_index("group").loc[order, "mean"]
+                marker = "D" if look is NULL else look.marker
+                (points,) = axes.plot(_in_percent(other), place, color=look.colour, ls="")
+                points.set(marker=marker, markerfacecolor=PAPER, label=look.name)
             axes.set_yticks(place, labels=order)
         panels[-1][0].set_xlabel("fidelity, %")
         finish_axes(figure, panels[0][0])
@@ -378,7 +431,9 @@ def group_figure(groups: pd.DataFrame, level: int, what: str) -> Exhibit:
     caption = (
         f"Fidelity by {what} at {share} % sparsity: mean over {_seeds(chosen)}, "
         f"{_range(chosen['decisions'])} decisions each; bars: {intervals(chosen)}. {_BLIND} "
-        f"Its share is that over all decisions. Ordered by the mean over models."
+        "Its share is that over all decisions. Same skill only: two models of these accuracies, "
+        "whose errors are independent. Dense, other seed: how often dense models of different "
+        "seeds agree there. Ordered by the mean over models."
     )
     ends = "; ".join(
         f"{model_name(m)}: least {_extreme(own, 'idxmin')}, most {_extreme(own, 'idxmax')}"

@@ -7,36 +7,32 @@ beside its control in the same sentence.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 import pandas as pd
 
 from lthlib.report.answers.tables import group_gaps
+from lthlib.report.answers.words import finished
 from lthlib.report.exhibits import in_order, model_name, sparsity_text, summarise
 from lthlib.report.findings import by_model, listed, main_branch, points, sparsity_of
-from lthlib.report.statistics import MIN_SEEDS, holm, seed_summary, t_interval
+from lthlib.report.statistics import ALPHA, MIN_SEEDS, holm, seed_summary, t_interval
 
 
+@finished
 def floor_sentence(frame: pd.DataFrame, level: int) -> str:
-    """Fidelity beside that of two dense seeds, and of tickets of other seeds."""
+    """What belonging to the same seed adds, and relative fidelity; see `short_sentence`."""
     at = main_branch(frame[frame["level"] == level])
-    text = (
-        f"At {sparsity_of(at, level)} sparsity tickets answer as their dense models do on "
-        f"{by_model(at, 'fidelity')} of all decisions."
-    )
     known = at[at["floor"].notna()]
     if known.empty:
-        return f"{text} With one seed there is no floor to set this against."
-    own = _changes(known, "own_answers")
-    relative, other = _means(known, "relative_fidelity", 1), _means(known, "other_ticket")
+        return "With one seed there is neither a floor nor a ticket of another seed."
     return (
-        f"{text} Two dense models that differ in their seed alone agree on "
-        f"{_means(known, 'floor')}, so that relative fidelity is {relative}. With the dense model "
-        f"of another seed a ticket agrees on {other}: that it was pruned from this very model adds "
-        f"{own}."
+        f"That a ticket was pruned from this very model, and not from that of another seed, adds "
+        f"{_changes(known, 'own_answers')}. Relative fidelity is "
+        f"{_means(known, 'relative_fidelity', 1)}."
     )
 
 
+@finished
 def short_sentence(frame: pd.DataFrame, level: int) -> str:
     """Fidelity beside its floor, and what the intervals let one say of the two."""
     at = main_branch(frame[frame["level"] == level])
@@ -78,6 +74,7 @@ def _models_where(
     return found
 
 
+@finished
 def null_sentence(frame: pd.DataFrame, level: int) -> str:
     """What the share of answers, and skill, alone would give; from where on no more is left."""
     main = main_branch(frame)
@@ -88,16 +85,13 @@ def null_sentence(frame: pd.DataFrame, level: int) -> str:
         where = "at no level" if start is None else f"from {sparsity_text(start)} % on"
         blind.append(f"{model_name(model)} {where}")
     text = (
-        "A model that looks at nothing, and only has the ticket's share of each answer, would "
-        f"agree with dense on {_means(at, 'fidelity_null')}; one of the ticket's skill with errors "
-        f"of its own on {_means(at, 'fidelity_skill')}."
+        f"Skill alone, with errors of its own, would agree with dense on "
+        f"{_means(at, 'fidelity_skill')}; a model that looks at nothing on "
+        f"{_means(at, 'fidelity_null')}."
     )
     if main.groupby("model")["run"].nunique().max() < MIN_SEEDS:
         return f"{text} With fewer than {MIN_SEEDS} seeds nothing is said about single levels."
-    return (
-        f"{text} Fidelity cannot be told from that of the model that looks at nothing, for the "
-        f"interval of the difference includes zero: {'; '.join(blind)}."
-    )
+    return f"{text} The interval of fidelity minus the latter includes zero: {'; '.join(blind)}."
 
 
 def blind_from(frame: pd.DataFrame) -> float | None:
@@ -115,6 +109,7 @@ def blind_from(frame: pd.DataFrame) -> float | None:
     return found
 
 
+@finished
 def flips_sentence(frame: pd.DataFrame, level: int) -> str:
     """Answers lost and gained, and how many of them the change of accuracy does not ask for."""
     at = main_branch(frame[frame["level"] == level])
@@ -127,6 +122,7 @@ def flips_sentence(frame: pd.DataFrame, level: int) -> str:
     )
 
 
+@finished
 def exemplar_sentence(shares: pd.DataFrame, icc: pd.DataFrame, level: int) -> str:
     """Exemplars against those of dense halves, and whether seeds change the same decisions."""
     at, same = (frame[frame["level"] == level] for frame in (shares, icc))
@@ -135,16 +131,22 @@ def exemplar_sentence(shares: pd.DataFrame, icc: pd.DataFrame, level: int) -> st
     share = f"{sparsity_text(at['sparsity'].mean())} %"
     pie = listed([f"{100 * rows[m]['pie']:.1f} % ({model_name(m)})" for m in models])
     text = f"At {share} sparsity {pie} of all decisions are pruning-identified exemplars."
+    told = [m for m in models if pd.notna(rows[m]["halves"])]
     halves = [
-        f"{100 * rows[m]['halves']:.1f} % and {100 * rows[m]['null']:.1f} % ({model_name(m)})"
-        for m in models
-        if pd.notna(rows[m]["halves"])
+        f"{100 * rows[m]['halves']:.1f} against {100 * rows[m]['null']:.1f} % ({model_name(m)})"
+        for m in told
     ]
     if halves:
+        more = [model_name(m) for m in told if rows[m]["excess"] > 0]
+        verdict = (
+            f"For {listed(more)} pruning changes more than seeds alone do."
+            if more
+            else "That is no more than seeds alone change."
+        )
         text += (
-            " Seeds alone change answers too: with half of the seeds each, the most frequent "
-            f"answer differs between dense models and tickets, and between dense models, on "
-            f"{listed(halves)} of decisions."
+            f" {verdict} {_halving(int(at['seeds'].min()))}, tickets and dense models of "
+            "other seeds differ in their most frequent answer, against dense models and dense "
+            f"models, on {listed(halves)} of decisions."
         )
     known = same[same["icc"].notna()]
     if known.empty:
@@ -159,25 +161,53 @@ def exemplar_sentence(shares: pd.DataFrame, icc: pd.DataFrame, level: int) -> st
     )
 
 
+@finished
 def block_sentence(tests: pd.DataFrame) -> str:
-    """Whether levels of one seed share more answers than levels of different seeds."""
+    """Whether levels of one seed share more answers than levels of different seeds.
+
+    tests: of :func:`kept.block_test`, with model and left_out.
+    """
     data = tests.assign(p_holm=holm(tests["p"]))
-    parts = []
-    for _, row in data.iterrows():
-        if pd.isna(row["difference"]):
-            parts.append(f"{model_name(row['model'])}: {row['flags']}")
-            continue
-        verdict = row["flags"] or f"p = {row['p']:.4f}, after Holm {row['p_holm']:.4f}"
-        parts.append(
-            f"{model_name(row['model'])} {100 * row['within']:.1f} against "
-            f"{100 * row['between']:.1f} % ({verdict})"
+    made = data[data["p"].notna()]
+    parts = [
+        f"{100 * row['within']:.2f} against {100 * row['between']:.2f} % "
+        f"({model_name(row['model'])}; p = {row['p']:.4f}, after Holm {row['p_holm']:.4f})"
+        for _, row in made.iterrows()
+    ]
+    refused = [
+        f"{model_name(row['model'])}, {row['flags']}"
+        for _, row in data[data["p"].isna()].iterrows()
+    ]
+    none = f"Whether models of one seed form a block cannot be told ({'; '.join(refused)})."
+    if made.empty:
+        return none
+    block = (made["p_holm"] < ALPHA) & (made["difference"] > 0)
+    conclusions = []
+    if block.any():
+        gaps = sorted(100 * made.loc[block, "difference"].astype(float))
+        size = " to ".join(dict.fromkeys(f"{gap:.2f}" for gap in (gaps[0], gaps[-1])))
+        small = ", though a faint one" if gaps[-1] < 1 else ""
+        conclusions.append(
+            f"Models of one seed form a block for {_names(made[block])}{small}: they share {size} "
+            "points more of their answers than models of different seeds do."
         )
+    if not block.all():
+        conclusions.append(f"No block is shown for {_names(made[~block])}.")
+    if refused:
+        conclusions.append(none)
     return (
-        "Two levels of the same seed answer alike on so many decisions, and two levels of "
-        f"different seeds on so many: {'; '.join(parts)}."
+        f"{' '.join(conclusions)} Same seed against different seeds: {listed(parts)}, mean over "
+        "pairs of different levels, among them pairs of tickets, of which one was pruned from the "
+        "other. Levels at which some seed does not beat the trivial rule are left out, for models "
+        "with one answer agree with each other on everything."
     )
 
 
+def _names(frame: pd.DataFrame) -> str:
+    return listed([model_name(model) for model in frame["model"]])
+
+
+@finished
 def probability_sentence(frame: pd.DataFrame, level: int) -> str:
     """Calibration before and after, and how far probabilities have moved."""
     at, dense = frame[frame["level"] == level], frame[frame["level"] == 0]
@@ -194,8 +224,15 @@ def probability_sentence(frame: pd.DataFrame, level: int) -> str:
     )
 
 
-def group_sentence(groups: pd.DataFrame, level: int, what: str) -> str:
-    """Which groups keep fewer or more answers than the rest, by simultaneous intervals."""
+@finished
+def group_sentence(
+    groups: pd.DataFrame, level: int, what: str, alike: Mapping[str, str] | None = None
+) -> str:
+    """Which groups keep fewer or more answers than the rest, by simultaneous intervals.
+
+    Each stands beside what two dense seeds, and skill alone, would give there. alike: groups that
+    hold the same decisions as one that was spoken of before, and its name.
+    """
     gaps, alone = group_gaps(groups, level), _one_answer(groups[groups["level"] == level], what)
     if gaps["n"].max() < MIN_SEEDS:
         few = f"There are too few seeds to say which {what} keeps fewer answers than the others."
@@ -204,10 +241,11 @@ def group_sentence(groups: pd.DataFrame, level: int, what: str) -> str:
     sentences = []
     for word, where in sides.items():
         parts = [
-            f"{model_name(model)}: {', '.join(found['group'])}"
+            f"{model_name(model)}: {', '.join(texts)}"
             for model in in_order(gaps["model"])
             for found in [gaps[where.fillna(False) & (gaps["model"] == model)].sort_values("mean")]
-            if len(found)
+            for texts in [[_group_text(groups, level, m, alike or {}) for m in _keys(found)]]
+            if texts
         ]
         if parts:
             sentences.append(
@@ -217,7 +255,49 @@ def group_sentence(groups: pd.DataFrame, level: int, what: str) -> str:
         none = f"No {what} differs from the rest: every simultaneous 95 % interval includes zero."
         return none + alone
     text = ". ".join(sentence[0].upper() + sentence[1:] for sentence in sentences)
-    return f"{text} (simultaneous 95 % intervals over every {what}).{alone}"
+    hard = _hard(groups, level, _keys(gaps[sides["fewer"].fillna(False)]))
+    return f"{text} (simultaneous 95 % intervals over every {what}).{hard}{alone}"
+
+
+def _hard(groups: pd.DataFrame, level: int, fewer: Sequence[tuple[str, str]]) -> str:
+    """Where fewer answers are kept, and two dense seeds agree on no more, on average."""
+    at = groups[groups["level"] == level]
+    rows = [
+        at.loc[(at["model"] == model) & (at["group"] == group), ["fidelity", "floor"]].mean()
+        for model, group in fewer
+    ]
+    if not rows or not all(_at_most(row["floor"], row["fidelity"]) for row in rows):
+        return ""
+    return (
+        " Where fewer are kept, two dense seeds agree no more often: these decisions are hard, and "
+        "pruning does not single them out."
+    )
+
+
+def _at_most(floor: float, fidelity: float) -> bool:
+    return bool(pd.notna(floor) and floor <= fidelity)
+
+
+def _keys(gaps: pd.DataFrame) -> list[tuple[str, str]]:
+    """Model and group of each row."""
+    return list(zip(gaps["model"], gaps["group"], strict=True))
+
+
+def _group_text(
+    groups: pd.DataFrame, level: int, key: tuple[str, str], alike: Mapping[str, str]
+) -> str:
+    """A group with its fidelity, and beside it that of two dense seeds and of skill alone."""
+    model, group = key
+    own = groups[(groups["model"] == model) & (groups["group"] == group)]
+    means = own[own["level"] == level].mean(numeric_only=True)
+    floor = means["floor"]
+    same = f"the same decisions as {alike[group]}; " if group in alike else ""
+    dense = "" if pd.isna(floor) else f"two dense seeds {100 * floor:.1f} %, "
+    return (
+        f"{group} ({same}fidelity {100 * means['fidelity']:.1f} %, {dense}skill alone "
+        f"{100 * means['fidelity_skill']:.1f} %; dense models are right on "
+        f"{100 * means['accuracy_dense']:.1f} %)"
+    )
 
 
 def _one_answer(groups: pd.DataFrame, what: str) -> str:
@@ -255,6 +335,14 @@ def _means(frame: pd.DataFrame, name: str, scale: int = 100) -> str:
         value = f"{100 * mean:.1f} %" if scale == 100 else f"{mean:.3f}"
         parts.append(f"{'unknown' if pd.isna(mean) else value} ({model_name(model)})")
     return listed(parts)
+
+
+def _halving(seeds: int) -> str:
+    """How seeds were halved, in words."""
+    size = seeds // 2
+    rest = " (one is left out)" if seeds % 2 else ""
+    word = "seed" if size == 1 else "seeds"
+    return f"With {size} {word} against {size} of {seeds}{rest}, mean over all such choices"
 
 
 def _or_none(value: float) -> str:

@@ -58,8 +58,29 @@ class Answers:
 
     @cached_property
     def blocks(self) -> pd.DataFrame:
-        """One block test a model."""
-        return for_each(self.readings, lambda r: answers.block_test(r.matrix))
+        """One block test a model, over :func:`skilled_levels`; left_out: how many others."""
+        return for_each(self.readings, _block)
+
+    @cached_property
+    def beside_floor(self) -> pd.DataFrame:
+        """The tickets of `kept` at :func:`skilled_levels` that have a floor; none with one seed."""
+        frame = self.kept[(self.kept["branch"] == "main") & (self.kept["level"] != DENSE_LEVEL)]
+        frame = frame[frame["floor"].notna()]
+        parts = [
+            frame[(frame["model"] == r.study.model) & frame["level"].isin(skilled_levels(r))]
+            for r in self.readings
+        ]
+        return pd.concat(parts, ignore_index=True)
+
+    def alike(self, column: str) -> dict[str, str]:
+        """Groups by a column that hold the same items as a group by an earlier one, in words."""
+        columns = list(self.groupings)
+        found: dict[str, str] = {}
+        for earlier in columns[: columns.index(column)]:
+            same = answers.groups_alike(self.readings[0].items(), column, earlier)
+            what = self.groupings[earlier]
+            found |= {group: f"{what} {name}" for group, name in same.items()}
+        return found
 
     def groups(self, column: str) -> pd.DataFrame:
         """Measures within each relation, category or finding."""
@@ -97,6 +118,22 @@ class Answers:
             return found.merge(blind, on="level", validate="one_to_one")
 
         return for_each(self.readings, both)
+
+
+def skilled_levels(reading: Reading) -> list[int]:
+    """Levels, dense included, at which every seed beats the trivial rule at the judged stage.
+
+    Constant models agree with each other on everything, and that says nothing about answers kept.
+    """
+    gate = at_stage(reading.gate, reading.stage)
+    beats = gate[gate["branch"] == "main"].groupby("level")["beats"].all()
+    return [int(level) for level in beats.index[beats]]
+
+
+def _block(reading: Reading) -> pd.DataFrame:
+    levels, matrix = skilled_levels(reading), reading.matrix
+    ours = matrix[matrix["level_a"].isin(levels) & matrix["level_b"].isin(levels)]
+    return answers.block_test(ours).assign(left_out=matrix["level_a"].nunique() - len(levels))
 
 
 def kept(reading: Reading) -> pd.DataFrame:

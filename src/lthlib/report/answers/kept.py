@@ -488,8 +488,8 @@ def block_test(
     alike. Raises RecordError where a seed lacks a level.
     """
     if matrix.empty:
-        nothing = dict.fromkeys(["within", "between", "difference", "p"], [None])
-        table = pd.DataFrame(nothing).astype("Float64")
+        names = ["within", "between", "difference", "p"]
+        table = pd.DataFrame([[None] * 4], columns=names).astype("Float64")
         return table.assign(permutations=0, seeds=0, levels=0, flags="no level: nothing to compare")
     square, runs, levels = _by_run_and_level(matrix)
     k, count = len(runs), len(levels)

@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from lthlib.report.answers.kept import EXPECTED, group_differences
+from lthlib.report.answers.words import proper
 from lthlib.report.exhibits import (
     MEASURES,
     NOT_DEFINED,
@@ -29,6 +30,8 @@ from lthlib.report.statistics import ALPHA, DENSE_LEVEL, holm, seed_summary, t_i
 
 IS_DENSE = "is dense"
 _SIGNED = -1.0  # the least that a difference of shares can be
+# Under their second name: negative flips are b, positive flips are c, flips their sum.
+_REPEATS = ("flips", "negative_flips", "positive_flips")
 
 
 def kept_table(frame: pd.DataFrame) -> Exhibit:
@@ -57,18 +60,24 @@ def null_table(frame: pd.DataFrame, level: int) -> Exhibit:
     """Every measure at one level: as found, of the label-blind null, and what is left."""
     chosen = frame[(frame["branch"] == "main") & (frame["level"] == level)]
     models = in_order(chosen["model"])
-    columns: dict[str, list[str]] = {"measure": [MEASURES[name].heading for name in EXPECTED]}
+    shown = [name for name in EXPECTED if name not in _REPEATS]
+    if not chosen["g"].any() and not chosen["g_null"].any():
+        shown.remove("g")
+    columns: dict[str, list[str]] = {"measure": [MEASURES[name].heading for name in shown]}
     for model in models:
         own = chosen[chosen["model"] == model]
         for suffix, word in (("", "found"), ("_null", "label-blind"), ("_residual", "residual")):
-            cells = [_mean_text(name, own[f"{name}{suffix}"], suffix) for name in EXPECTED]
+            cells = [_mean_text(name, own[f"{name}{suffix}"], suffix) for name in shown]
             columns[f"{model_name(model)}: {word}"] = cells
     caption = (
         f"Every measure at {_share(chosen)} sparsity beside its label-blind null, which is what it "
         f"would be if the ticket only had its share of each answer: mean over "
-        f"{seeds_and_items(chosen)}; in brackets: {intervals(chosen)}. Residual: the difference."
+        f"{seeds_and_items(chosen)}; in brackets: {intervals(chosen)}. Residual: the difference. "
+        "a, b, c, e and g share out all decisions by who is right: both models (a), dense alone "
+        "(b), the ticket alone (c), neither, with the same answer (e) or with another (g, of which "
+        "there is none with two answers). Churn is 1 - fidelity."
     )
-    kinds = [f"{name}{suffix}" for name in EXPECTED for suffix in ("", "_null", "_residual")]
+    kinds = [f"{name}{suffix}" for name in shown for suffix in ("", "_null", "_residual")]
     return plain_table(pd.DataFrame(columns), caption, data=chosen[["run", "model", *kinds]])
 
 
@@ -113,21 +122,25 @@ def exemplar_table(shares: pd.DataFrame, icc: pd.DataFrame) -> Exhibit:
     return plain_table(table, caption, data=data)
 
 
+_LEFT_OUT = "Levels at which some seed does not beat the trivial rule are left out."
+
+
 def block_table(tests: pd.DataFrame) -> Exhibit:
     """Whether the answers of one seed's levels belong together, by model.
 
-    tests: of :func:`kept.block_test`, with a column model.
+    tests: of :func:`kept.block_test`, with the columns model and left_out.
     """
     data = tests.assign(p_holm=holm(tests["p"]))
     rows = [
         {
             "model": model_name(row["model"]),
-            "same seed, %": _percent(row["within"]),
-            "different seeds, %": _percent(row["between"]),
-            "difference, points": _percent(row["difference"]),
+            "same seed, %": _percent(row["within"], 2),
+            "different seeds, %": _percent(row["between"], 2),
+            "difference, points": _percent(row["difference"], 2),
             "p": row["flags"] or _p(row["p"]),
             "p, Holm": row["flags"] or _p(row["p_holm"]),
             "seeds": f"{row['seeds']}",
+            "levels": f"{row['levels']} of {row['levels'] + row['left_out']}",
         }
         for _, row in data.iterrows()
     ]
@@ -136,10 +149,10 @@ def block_table(tests: pd.DataFrame) -> Exhibit:
         "Equal answers between different levels, of the same seed and of different seeds. p: "
         f"one-sided permutation test, the seeds' names permuted within each level, {done:,} times; "
         "Holm over the models of this table. Its smallest possible value is "
-        f"{1 / (1 + done):.4f}."
+        f"{1 / (1 + done):.4f}. {_LEFT_OUT}"
         if done
         else "Equal answers between different levels, of the same seed and of different seeds; "
-        "no test was made, and the cells say why."
+        f"no test was made, and the cells say why. {_LEFT_OUT}"
     )
     return plain_table(pd.DataFrame(rows), caption, data=data)
 
@@ -190,11 +203,13 @@ def group_table(groups: pd.DataFrame, level: int, what: str) -> Exhibit:
                     "dense accuracy, %": _percent(mean["accuracy_dense"]),
                     "accuracy, %": _percent(mean["accuracy"]),
                     "fidelity, %": summary_text(MEASURES["fidelity"], fidelity.loc[group]),
+                    "two dense seeds, %": _percent(mean["floor"]),
+                    "same skill, %": _percent(mean["fidelity_skill"]),
                     "label-blind, %": _percent(mean["fidelity_null"]),
                     "lost, %": _percent(mean["negative_flips"]),
                     "gained, %": _percent(mean["positive_flips"]),
-                    "fidelity minus the rest, points": summary_text(
-                        replace(MEASURES["fidelity"], low=_SIGNED), gaps.loc[group]
+                    "fidelity minus the rest, points": proper(
+                        summary_text(replace(MEASURES["fidelity"], low=_SIGNED), gaps.loc[group])
                     ),
                 }
             )
@@ -202,7 +217,9 @@ def group_table(groups: pd.DataFrame, level: int, what: str) -> Exhibit:
     caption = (
         f"By {what}, at {_share(chosen)} sparsity: mean over seeds; in brackets: "
         f"{intervals(chosen)}. Last column: its intervals hold for all {count} groups of a model "
-        f"together (Bonferroni). Label-blind: the ticket's share of answers over all groups."
+        f"together (Bonferroni). Two dense seeds: how often dense models of different seeds agree "
+        "there. Same skill: two models of these accuracies on each label, whose errors are "
+        "independent. Label-blind: the ticket's share of answers over all groups."
     )
     return plain_table(pd.DataFrame(rows), caption, data=data)
 
@@ -235,7 +252,7 @@ def _levels(frame: pd.DataFrame, headings: dict[str, str], title: str, note: str
         columns[heading] = [
             IS_DENSE
             if cells["n"].iloc[i] == 0 and place[1] == DENSE_LEVEL
-            else summary_text(_measure(name), cells.iloc[i])
+            else proper(summary_text(_measure(name), cells.iloc[i]))
             for i, place in enumerate(places)
         ]
     caption = (
@@ -272,9 +289,9 @@ def _mean_text(name: str, values: pd.Series[float], suffix: str) -> str:
     if known.empty:
         return NOT_DEFINED
     text, found = measure.text(float(known.mean())), t_interval(known)
-    if suffix != "_residual" or found.low is None or found.high is None:
-        return text
-    return f"{text} ({measure.text(found.low)} to {measure.text(found.high)})"
+    if suffix == "_residual" and found.low is not None and found.high is not None:
+        text += f" ({measure.text(found.low)} to {measure.text(found.high)})"
+    return proper(text)
 
 
 def _with_ends(row: pd.Series[float], name: str) -> str:
@@ -284,15 +301,15 @@ def _with_ends(row: pd.Series[float], name: str) -> str:
 def _icc_text(row: pd.Series[Any]) -> str:
     if pd.isna(row["icc"]):
         return str(row["flags"])
-    return f"{row['icc']:.2f} ({row['icc_low']:.2f} to {row['icc_high']:.2f})"
+    return proper(f"{row['icc']:.2f} ({row['icc_low']:.2f} to {row['icc_high']:.2f})")
 
 
-def _percent(value: float) -> str:
-    return NOT_DEFINED if pd.isna(value) else f"{100 * value:.1f}"
+def _percent(value: float, digits: int = 1) -> str:
+    return NOT_DEFINED if pd.isna(value) else proper(f"{100 * value:.{digits}f}")
 
 
 def _number(value: float) -> str:
-    return NOT_DEFINED if pd.isna(value) else f"{value:.2f}"
+    return NOT_DEFINED if pd.isna(value) else proper(f"{value:.2f}")
 
 
 def _p(value: float) -> str:

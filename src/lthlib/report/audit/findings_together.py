@@ -327,12 +327,14 @@ def kappa() -> Finding:
         f"{share[key]:.5f}" for key in zip(table["model"], table["amount"], strict=True)
     ]
     found = kappa_table(table)
-    below = int((found["kappa"] < 0.005).sum())
+    chance = found["kappa"] < 0.005
+    below = int(chance.sum())
     low, high = kappa_bounds(np.array([0.9]))
     confidence = table["faithful_accuracy"].astype(float) / table["accuracy_pruned"].astype(float)
     verdict = (
         f"{below} of {len(table)} pruned models agree with their dense model no more than chance "
-        f"would have it (kappa from {found['kappa'].min():+.2f} to {found['kappa'].max():+.2f}). "
+        f"would have it (kappa {_span(found.loc[chance, 'kappa'].round(2) + 0.0, '+.2f')}); the "
+        f"other {len(table) - below} have {_span(found.loc[~chance, 'kappa'], '+.2f')}. "
         f"Fidelity alone says little: at 0.9 kappa may lie from {low[0]:+.2f} to {high[0]:+.2f}. "
         f"Confidence, which the source defines and never prints, is {confidence.min():.3f} to "
         f"{confidence.max():.3f}; it follows from accuracies and fidelity."
@@ -374,7 +376,7 @@ def misprints() -> Finding:
     odd = odd_pair(*source.pairs(*E15), runs=10).iloc[0]
     table = published.misprints()
     verdict = (
-        f"{len(table)} faults of printing are known. Arithmetic proves three: F1 0.6538 stands for "
+        f"{len(table)} faults are known. Arithmetic proves three: F1 0.6538 stands for "
         f"{f1['f1']:.4f} (two digits changed places), p = {odd['p']} for {odd['implied']:.3g} (the "
         "exponent), and of a correlation's p = 0.80794 one digit is wrong, as shown above."
     )

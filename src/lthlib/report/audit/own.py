@@ -127,7 +127,7 @@ def verdicts(found: pd.DataFrame) -> Finding:
         "Our tables under the audit: rows (levels, branches and stages, each with five decimals "
         "and in %), seeds at most, and rows that are impossible."
     )
-    claim = "The numbers of this report can be."
+    claim = "The numbers of this report are possible."
     return Finding(claim, [audit_table], verdict, plain_table(shown, caption, data=found))
 
 

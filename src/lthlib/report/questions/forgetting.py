@@ -286,7 +286,9 @@ def prediction_figure(frame: pd.DataFrame, seeds: int) -> Exhibit:
 def prediction_sentence(frame: pd.DataFrame, level: int) -> str:
     """Do forgettable items change their answer more often, and does a margin say as much?"""
     verdicts: dict[str, list[str]] = {}
-    numbers = []
+    numbers: list[str] = []
+    rival = "margin_others" if "margin_others" in set(frame["predictor"]) else "margin"
+    whose = "other dense seeds'" if rival == "margin_others" else "its own dense model's"
     for model in in_order(frame["model"]):
         here = frame[(frame["model"] == model) & (frame["level"] == level)]
         counted, name = here.dropna(subset="auroc"), model_name(model)
@@ -295,19 +297,16 @@ def prediction_sentence(frame: pd.DataFrame, level: int) -> str:
             verdicts.setdefault("no ticket beats the trivial rule", []).append(name)
             continue
         verdicts.setdefault(_verdict(wide["forgotten"]), []).append(name)
-        rival = "margin_others" if "margin_others" in wide else "margin"
-        whose = "other seeds' dense models" if rival == "margin_others" else "its own dense model"
         numbers.append(
-            f"{_mean(wide['forgotten'])} by forgetting, {_mean(wide[rival])} by the margin of "
-            f"{whose}, {_mean(wide['random'])} by a random number ({name}; "
-            f"{_gap(wide['forgotten'] - wide[rival])})"
+            f"{name} {_mean(wide['forgotten'])}, {_mean(wide[rival])} and {_mean(wide['random'])} "
+            f"({_gap(wide['forgotten'] - wide[rival])})"
         )
     answer = "; ".join(f"{', '.join(names)}: {verdict}" for verdict, names in verdicts.items())
-    text = f"At {_share(frame, level)} sparsity: {answer}."
+    text = f"{answer}, at {_share(frame, level)} sparsity."
     if numbers:
         text += (
-            " The chance that an item which changes its answer ranks above one which keeps it "
-            f"(AUROC) is {'; '.join(numbers)}."
+            f" AUROC by forgetting, by {whose} margin and by a random number is, in this order: "
+            f"{'; '.join(numbers)}."
         )
     return text
 

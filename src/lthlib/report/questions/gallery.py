@@ -12,6 +12,7 @@ import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from string import Template
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +22,7 @@ from PIL import Image
 from lthlib.errors import RecordError
 from lthlib.records import RecordStore
 from lthlib.report.exhibits import Exhibit, model_name, sparsity_text
+from lthlib.report.findings import focus
 from lthlib.report.measures import Bools, Floats, at_stage, beats_trivial
 from lthlib.report.questions.forgetting import Answers, answers
 from lthlib.report.reading import judged_stage, recorded
@@ -38,7 +40,7 @@ class Seen:
     """One study's answers, as far as the gallery needs them.
 
     sparsity: of each level beyond dense; beats: [R, L], True where dense and the level both beat
-    the best trivial rule; facts: one row per test item.
+    the best trivial rule; facts: one row per test item; level: the one that sentences speak of.
     """
 
     study: Study
@@ -46,12 +48,49 @@ class Seen:
     sparsity: list[float]
     beats: Bools
     facts: pd.DataFrame
+    level: int
 
     @property
     def changed(self) -> Floats:
         """[N], the share of an item's answers that differ from dense, where `beats` holds."""
         counted = self.found.unfaithful[self.beats]
         return counted.mean(axis=0) if len(counted) else np.zeros(len(self.found.items))
+
+    @property
+    def changed_at_level(self) -> Floats:
+        """[N], the same at `level` alone; 0 throughout where it beats the rule at no seed."""
+        place = self.found.levels.index(self.level)
+        counted = self.found.unfaithful[self.beats[:, place], place]
+        return counted.mean(axis=0) if len(counted) else np.zeros(len(self.found.items))
+
+    @property
+    def changed_by_seed(self) -> Floats | None:
+        """[N], the share of pairs of dense models whose answers differ; None with one seed."""
+        count = len(self.found.runs)
+        if count == 1:
+            return None
+        true = self.found.dense.sum(axis=0)
+        return np.asarray(true * (count - true) / (count * (count - 1) / 2))
+
+    @property
+    def notes(self) -> dict[int, str]:
+        """What a reader must know of a level before its answers; "" where there is nothing."""
+        shares = self.found.ticket.mean(axis=2)
+        constant, seeds = np.isin(shares, (0.0, 1.0)), len(self.found.runs)
+        return {
+            level: _note(int(self.beats[:, i].sum()), int(constant[:, i].sum()), seeds)
+            for i, level in enumerate(self.found.levels)
+        }
+
+
+def _note(beats: int, constant: int, seeds: int) -> str:
+    """Of a level at which `beats` seeds beat the trivial rule and `constant` give one answer."""
+    if beats == seeds:
+        return ""
+    if constant == seeds:
+        return "constant"
+    some = f" at {seeds - beats} of {_seeds(seeds)}" if beats else ""
+    return f"at chance{some}"
 
 
 def seen(part: str, store: RecordStore) -> list[Seen]:
@@ -62,8 +101,8 @@ def seen(part: str, store: RecordStore) -> list[Seen]:
 
 def _see(study: Study, store: RecordStore) -> Seen:
     names, stage = study.run_ids(), judged_stage(study)
-    main = store.table("predictions", names)
-    main = at_stage(main[main["branch"] == "main"], stage)
+    every = store.table("predictions", names)
+    main = at_stage(every[every["branch"] == "main"], stage)
     found = answers(main, stage)
     gate = beats_trivial(main).pivot_table("beats", "run", "level").loc[found.runs].astype(bool)
     levels = at_stage(store.table("levels", names), stage)
@@ -74,6 +113,7 @@ def _see(study: Study, store: RecordStore) -> Seen:
         sparsity=[float(sparsity[level]) for level in found.levels],
         beats=gate[found.levels].to_numpy() & gate[[DENSE_LEVEL]].to_numpy(),
         facts=store.items(store.study(names[0])["items"]),
+        level=focus(every),
     )
 
 
@@ -105,7 +145,8 @@ def tallies(studies: Sequence[Seen], items: Sequence[str]) -> pd.DataFrame:
     Kept: the answer of dense, right or wrong; lost: dense was right and the ticket is not; gained:
     the reverse. Level 0 is dense, which keeps its answers.
 
-    Returns item, model, level, sparsity, seeds, true (seeds that answer True), kept, lost, gained.
+    Returns item, model, level, sparsity, note (see :attr:`Seen.notes`), seeds, true (seeds that
+    answer True), kept, lost, gained.
     """
     frames = []
     for study in studies:
@@ -126,10 +167,13 @@ def tallies(studies: Sequence[Seen], items: Sequence[str]) -> pd.DataFrame:
         frame = pd.DataFrame(columns, index=index).reset_index()
         share = dict(zip(levels, [0.0, *study.sparsity], strict=True))
         frame = frame.assign(
-            model=study.study.model, seeds=len(found.runs), sparsity=frame["level"].map(share)
+            model=study.study.model,
+            seeds=len(found.runs),
+            sparsity=frame["level"].map(share),
+            note=frame["level"].map({DENSE_LEVEL: "", **study.notes}),
         )
         frames.append(frame)
-    names = ["item", "model", "level", "sparsity", "seeds", "true", *OUTCOMES]
+    names = ["item", "model", "level", "sparsity", "note", "seeds", "true", *OUTCOMES]
     return pd.concat(frames, ignore_index=True)[names]
 
 
@@ -199,7 +243,10 @@ def _caption(studies: Sequence[Seen], shown: pd.DataFrame) -> str:
         f"{kinds.get('changes least', 0)} drawn at random from the quarter that changes least. "
         f"Seeds: {seeds}. Each row gives the answer of most seeds, how many give it, and how many "
         "keep their own dense model's answer, lose it (right to wrong) or gain one (wrong to "
-        "right). Boxes are the regions that models see; a box without a digit is a distractor."
+        "right). A level 'at chance' does not beat the best rule that looks at no input, and a "
+        "'constant' one gives every item the same answer: what it keeps or loses there says "
+        "nothing of the item. Boxes are the regions that models see; a box without a digit is a "
+        "distractor."
     )
 
 
@@ -236,7 +283,7 @@ def _table(model: str, own: pd.DataFrame, label: bool) -> str:
     )
 
 
-def _row(row: pd.Series[int], label: bool) -> str:
+def _row(row: pd.Series[Any], label: bool) -> str:
     """One level: the answer of most seeds, whether it is right, and what became of dense's."""
     said, seeds = int(row["true"]), int(row["seeds"])
     if 2 * said == seeds:
@@ -247,9 +294,10 @@ def _row(row: pd.Series[int], label: bool) -> str:
         answer = f"{mark} {answers_true} {max(said, seeds - said)}/{seeds}"
     level = int(row["level"])
     name = "dense" if level == DENSE_LEVEL else f"{sparsity_text(row['sparsity'])} %"
+    note = f"<br><em>{html.escape(row['note'])}</em>" if row["note"] else ""
     became = ", ".join(f"{int(row[o])} {o}" for o in OUTCOMES if row[o] or o == "kept")
     return (
-        f'<tr data-level="{level}"><th scope="row">{name}</th><td class="lth-a">{answer}</td>'
+        f'<tr data-level="{level}"><th scope="row">{name}{note}</th><td class="lth-a">{answer}</td>'
         f'<td class="lth-s">{"" if level == DENSE_LEVEL else became}</td></tr>'
     )
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from scipy import stats
 
 from lthlib.errors import RecordError
 from lthlib.report.exhibits import (
@@ -24,7 +25,7 @@ from lthlib.report.exhibits import (
     summary_text,
 )
 from lthlib.report.figures import BLUE, PAPER, WIDTH, Look, paper_style
-from lthlib.report.measures import at_stage
+from lthlib.report.measures import Floats, at_stage
 from lthlib.report.panels import PANEL_HEIGHT, ladder_panels, models_in_order, spoken
 from lthlib.report.reading import Reading
 from lthlib.report.statistics import DENSE_LEVEL
@@ -43,13 +44,14 @@ def barriers(paths: pd.DataFrame) -> pd.DataFrame:
     supremum is taken over the points that were measured, so the barrier is at least what is given,
     and at least half of what the ends are apart, for they are points too.
 
-    Returns run, level, barrier, ends (mean error of the ends), apart (their difference).
+    Returns run, level, barrier, ends (mean error of the ends), apart (their difference), other
+    (error of the second training, at alpha 1).
     Raises RecordError where an end of a line is missing.
 
     >>> line = pd.DataFrame({"run": "r", "level": 0, "alpha": [0, 0.5, 1],
     ...                      "error": [0.10, 0.25, 0.14]})
     >>> barriers(line).round(3).values.tolist()
-    [['r', 0, 0.13, 0.12, 0.04]]
+    [['r', 0, 0.13, 0.12, 0.04, 0.14]]
     """
     rows = []
     for (run, level), line in paths.groupby(["run", "level"]):
@@ -58,26 +60,56 @@ def barriers(paths: pd.DataFrame) -> pd.DataFrame:
             raise RecordError(f"run {run}, level {level}: the line lacks an end: record it again")
         one, other = error.loc[0.0], error.loc[1.0]
         ends = (one + other) / 2
-        rows.append((run, level, error.max() - ends, ends, abs(one - other)))
-    return pd.DataFrame(rows, columns=["run", "level", "barrier", "ends", "apart"])
+        rows.append((run, level, error.max() - ends, ends, abs(one - other), other))
+    return pd.DataFrame(rows, columns=["run", "level", "barrier", "ends", "apart", "other"])
+
+
+def surely_beats(
+    accuracy: pd.Series[float],
+    trivial: pd.Series[float],
+    items: pd.Series[int],
+    alpha: float = 0.05,
+) -> pd.Series[bool]:
+    """Does a model of this accuracy beat the trivial rule, whatever its answers are?
+
+    The gate is the one-sided sign test of items won against items lost, and of the second training
+    only the accuracy is kept. Won less lost is n (A - T); lost items are at most n min(T, 1 - A),
+    and p grows with them, so the p of that many is the greatest that fits.
+
+    >>> surely_beats(pd.Series([0.95, 0.51]), pd.Series([0.5, 0.5]), pd.Series([100, 100])).tolist()
+    [True, False]
+    """
+    lost = np.rint(items * np.minimum(trivial, 1 - accuracy))
+    won = lost + np.rint(items * (accuracy - trivial))
+    p: Floats = stats.binom.sf(won - 1, won + lost, 0.5)
+    return (accuracy > trivial) & (p < alpha)
 
 
 def measured(reading: Reading) -> pd.DataFrame:
     """The barriers of a study, beside what its tickets reach.
 
+    Two trainings that both fail against the trivial rule have no barrier between them and say
+    nothing. Where one of them learns and the other does not, the order of items decides: that is as
+    unstable as a ticket can be, and it counts.
+
     Returns model, run, level, sparsity, sparsity_all, barrier, ends, apart, change (accuracy less
-    that of dense), beats (dense and this level both beat the best trivial rule), items, decisions.
+    that of dense, both of the first training), beats (dense and one end at least beat the best
+    trivial rule), one_learns (that, and the other end does not), learnt, failed (error of the
+    better and of the worse end), items, decisions.
     """
     keys = ["run", "level"]
     frames = [at_stage(frame, reading.stage) for frame in (reading.quality, reading.gate)]
     quality, gate = (frame[frame["branch"] == "main"] for frame in frames)
     names = ["model", *keys, "sparsity", "sparsity_all", "accuracy", "items", "decisions"]
     rows = barriers(reading.table("barriers")).merge(quality[names], on=keys)
-    rows = rows.merge(gate[[*keys, "beats"]], on=keys)
+    rows = rows.merge(gate[[*keys, "beats", "trivial_accuracy"]], on=keys)
     dense = rows[rows["level"] == DENSE_LEVEL].set_index("run")
     rows["change"] = rows["accuracy"].astype(float) - rows["run"].map(dense["accuracy"])
-    rows["beats"] &= rows["run"].map(dense["beats"]).astype(bool)
-    return rows.drop(columns="accuracy")
+    first, counts = rows["beats"].astype(bool), rows["run"].map(dense["beats"]).astype(bool)
+    second = surely_beats(1 - rows["other"], rows["trivial_accuracy"], rows["items"])
+    rows["beats"], rows["one_learns"] = counts & (first | second), counts & (first ^ second)
+    rows["learnt"], rows["failed"] = (rows["ends"] + s * rows["apart"] / 2 for s in (-1, 1))
+    return rows.drop(columns=["accuracy", "trivial_accuracy", "other"])
 
 
 def barrier_figure(rows: pd.DataFrame) -> Exhibit:
@@ -99,8 +131,9 @@ def barrier_figure(rows: pd.DataFrame) -> Exhibit:
 
 
 _LEFT_OUT = (
-    "A level that does not beat the best trivial rule is left out: between two models that give "
-    "one answer to all there is no barrier, and that says nothing."
+    "A level is left out where neither training beats the best trivial rule: between two models "
+    "that did not learn there is no barrier, and that says nothing. Where one of the two learns, "
+    "it counts; its barrier is then half of what the ends are apart, or more."
 )
 
 
@@ -196,27 +229,52 @@ def stability_sentence(rows: pd.DataFrame) -> str:
         parts.append(f"{model_name(model)} {height:.1f} points, stable at {seeds}")
     return (
         f"Between two trainings of the dense model the error barrier is: {'; '.join(parts)}. "
-        f"{_matching(counted[counted['level'] != DENSE_LEVEL])}"
+        f"{_order_decides(counted)}{_matching(counted[counted['level'] != DENSE_LEVEL])}"
     )
+
+
+def _order_decides(counted: pd.DataFrame) -> str:
+    """Where one of two trainings learns and the other does not."""
+    parts = [
+        f"{model_name(row['model'])} at {sparsity_text(row['sparsity'])} % "
+        f"({100 * row['failed']:.1f} % of answers wrong after one training, "
+        f"{100 * row['learnt']:.1f} % after the other)"
+        for _, row in counted[counted["one_learns"]].iterrows()
+    ]
+    if not parts:
+        return ""
+    return f"The order of items alone decides whether a ticket learns: {'; '.join(parts)}. "
 
 
 def _matching(tickets: pd.DataFrame) -> str:
     """Do stable tickets match their dense model more often than others?"""
+    if tickets.empty:
+        return "No ticket beats the best trivial rule, so there is none to compare with dense."
     kinds = {"stable": tickets["barrier"] < STABLE, "not stable": tickets["barrier"] >= STABLE}
-    match = tickets["change"] >= -MATCHING
+    match, above = tickets["change"] >= -MATCHING, tickets["change"] > MATCHING
     parts = [
         f"{int((match & kind).sum())} of {int(kind.sum())} that are {name}"
         for name, kind in kinds.items()
         if kind.any()
     ]
+    reach = f"{100 * MATCHING:.0f} point"
     text = (
-        f"Of the tickets that beat the best trivial rule, a ticket being one level of one seed, "
-        f"{' and '.join(parts) or 'none, for there are none,'} match their dense model to "
-        f"{100 * MATCHING:.0f} point."
+        f"Of the tickets that beat the best trivial rule after one of the two trainings at least, "
+        f"a ticket being one level of one seed ({_seeds_a_model(tickets)}), {' and '.join(parts)} "
+        f"are at most {reach} below their dense model; {int(above.sum())} of these are more than "
+        f"{reach} above it. Levels of one seed are no independent cases, so nothing is tested."
     )
     if len(parts) == 1:
-        text += " Without tickets of the other kind, nothing says that stability is what matters."
+        other = next(name for name, kind in kinds.items() if not kind.any())
+        text += f" None is {other}: nothing here says that stability is what matters."
     return text
+
+
+def _seeds_a_model(rows: pd.DataFrame) -> str:
+    counts = rows.groupby("model")["run"].nunique()
+    low, high = counts.min(), counts.max()
+    span = f"{low}" if low == high else f"{low} to {high}"
+    return f"{span} {'seed' if high == 1 else 'seeds'} a model"
 
 
 def _signed(share: float) -> str:

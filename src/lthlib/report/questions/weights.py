@@ -184,7 +184,10 @@ def explained_table(rows: pd.DataFrame) -> Exhibit:
 
 
 def gain_figure(rows: pd.DataFrame) -> Exhibit:
-    """Gain against likeness; colour and form are the model, the marker's fill is the part."""
+    """Gain against likeness; colour and form are the model, the marker's fill is the part.
+
+    The legend has one entry for each pair that is drawn, and names parts where there are several.
+    """
     models = in_order(rows["model"])
     parts = [part for part in RESTS if part in set(rows["part"])]
     with paper_style():
@@ -208,10 +211,16 @@ def gain_figure(rows: pd.DataFrame) -> Exhibit:
             axes.axhline(0, color=BLACK, linewidth=1)
             axes.locator_params(axis="x", nbins=5)
             axes.set(xlabel=f"correlation of trained weights {words}", ylabel="gain, points")
+        held = set(zip(rows["model"], rows["part"], strict=True))
+        drawn = [(m, p) for m in models for p in parts if (m, p) in held]
         figure.legend(
             handles=[
-                *(_sample(MODEL_LOOKS[model], "full", model_name(model)) for model in models),
-                *(_sample(_ANY, FILLS[part], f"part {part}") for part in parts),
+                _sample(
+                    MODEL_LOOKS[model],
+                    FILLS[part],
+                    model_name(model) + (f", {part}" if len(parts) > 1 else ""),
+                )
+                for model, part in drawn
             ],
             loc="outside lower center",
             ncols=2,
@@ -226,9 +235,6 @@ def gain_figure(rows: pd.DataFrame) -> Exhibit:
     reach = f"{100 * rows['gain'].min():.1f} to {100 * rows['gain'].max():.1f}"
     alt = f"Scatter charts of {len(rows)} tickets: gains of {reach.replace('-', '−')} points."
     return Exhibit(caption, alt, rows, figure)
-
-
-_ANY = Look("any model", BLACK, "o")
 
 
 def _sample(look: Look, fill: Literal["full", "none", "bottom"], name: str) -> Line2D:
@@ -247,12 +253,13 @@ def gain_sentence(rows: pd.DataFrame) -> str:
         f"Rewinding gains between {least:+.1f} and {most:+.1f} points over fresh start values in "
         f"{len(rows)} comparisons."
     ).replace("-", "−")
+    text += f" {_PRETRAINED}"
     if at_chance:
         text += (
-            " With fresh start values these models never beat the best trivial rule, at any level, "
-            f"learning rate or length that was run: {', '.join(at_chance)}. There the gain is the "
-            "ticket's own accuracy less a constant, and whether the likeness of weights explains "
-            "when rewinding helps cannot be told."
+            " With fresh start values these models never beat the best trivial rule: "
+            f"{', '.join(at_chance)}, {_tried(rows[~rows['model'].map(chance)])}. There the "
+            "gain is the ticket's own accuracy less a constant, and whether the likeness of "
+            "weights explains when rewinding helps cannot be told."
         )
     still, moved = rows["gain"] < _NO_GAIN, rows["gain"] >= _NO_GAIN
     if still.any() and moved.any():
@@ -265,6 +272,25 @@ def gain_sentence(rows: pd.DataFrame) -> str:
             text += " Weights that are most like their start belong to tickets that did not train."
     learning = rows[rows["model"].isin(chance.index[chance])]
     return f"{text} {_answer(explained(learning))}".strip() if len(learning) else text
+
+
+_PRETRAINED = (
+    "The start values of a ticket are pre-trained, so fresh ones take pre-training away too: this "
+    "gain is that of both, and never of the lottery's draw alone."
+)
+
+
+def _tried(rows: pd.DataFrame) -> str:
+    """What was run: the levels, and whatever else varied in the parts that are held."""
+    parts = set(rows["part"])
+    levels = len(rows.loc[rows["part"] != "rates", "level"].unique())
+    tried = [f"at {levels} {'level' if levels == 1 else 'levels'} of the ladder"] if levels else []
+    if "rates" in parts:
+        rates = len(rows.loc[rows["part"] == "rates", "learning_rate"].unique())
+        tried.append(f"at {rates} learning {'rate' if rates == 1 else 'rates'} of one level")
+    if "sufficient" in parts:
+        tried.append("after training four times as long")
+    return " and ".join(tried)
 
 
 def _answer(found: pd.DataFrame) -> str:

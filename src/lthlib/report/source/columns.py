@@ -7,7 +7,9 @@ adjustment over the pairs of one table.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
+import numpy as np
 import pandas as pd
 
 from lthlib.report.exhibits import MEASURES
@@ -81,13 +83,28 @@ def outcomes(
 
     def each(test: Callable[[list[float], list[float]], tests.Outcome]) -> list[tests.Outcome]:
         return [
-            test(table[a].tolist(), table[b].tolist())
+            _refused_if_flat(test(table[a].tolist(), table[b].tolist()), arm, table[[a, b]])
             if {a, b} <= set(table.columns)
             else tests.Outcome(None, why=arm.gap)
             for a, b in pairs
         ]
 
     return each(tests.student_t), tests.holm(each(tests.paired_t))
+
+
+def _refused_if_flat(outcome: tests.Outcome, arm: Arm, pair: pd.DataFrame) -> tests.Outcome:
+    """The outcome without p and interval where one side is the same at every seed.
+
+    A t-test takes both samples to be drawn from something that varies; a model that gives every
+    item the same answer has its accuracy from the labels alone. The mean difference stays.
+    """
+    flat = [level for level in pair.columns if np.ptp(pair[level]) < tests.SPREAD]
+    if outcome.p is None or not flat:
+        return outcome
+    shares = arm.by_seed("positive_share")[flat]
+    constant = bool(shares.isin([0.0, 1.0]).all(axis=None))
+    reason = "one side gives every item the same answer" if constant else "one side does not vary"
+    return replace(outcome, p=None, low=None, high=None, why=f"no test: {reason}, at every seed")
 
 
 def points(outcome: tests.Outcome) -> str:

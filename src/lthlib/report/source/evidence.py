@@ -270,6 +270,16 @@ def levels_of(ladder: str) -> range:
     return range(len(PUBLISHED_AMOUNTS[ladder]) + 1)
 
 
+def middle_level(ladder: str) -> int:
+    """The level that sentences speak of: the middle one, the later of two, as the findings have it.
+
+    >>> middle_level("concluding")
+    4
+    """
+    pruned = levels_of(ladder)[1:]
+    return pruned[len(pruned) // 2]
+
+
 def seeds_line(columns: Sequence[Arm]) -> str:
     """Which records stand in our columns, in words."""
     return f"Ours: {'; '.join(arm.says for arm in columns)}."

@@ -24,6 +24,7 @@ from lthlib.report.source.evidence import (
     amount_text,
     arms,
     levels_of,
+    middle_level,
     seeds_line,
     span_line,
 )
@@ -31,9 +32,10 @@ from lthlib.report.statistics import DENSE_LEVEL
 from lthlib.study import MODELS
 
 Floats = npt.NDArray[np.float64]
-# Where the words of Tables 1.1 and 1.2 are looked at: a level that tickets survive, and the last
-# one of the source's own protocol, which nothing survives. Chosen by place, not by result.
-_WINNING, _LOSING = 3, 6
+# Where the words of Tables 1.1 and 1.2 are looked at: the middle level, which tickets survive, and
+# the last one of the source's own protocol, which nothing does. Chosen by place, not by result.
+_WINNING, _LOSING = middle_level("concluding"), levels_of("concluding")[-1]
+_FORCED = 0.9  # a correlation that arithmetic holds above this tells nothing
 
 
 # -- Tables 1.1 and 1.2 ---------------------------------------------------------------------------
@@ -248,32 +250,70 @@ def correlations_table(evidence: Evidence) -> Exhibit:
         }
         data.append({"model": model, "measure": measure, "whose": "source", **_numbers(again)})
         for arm in arms(evidence, model, "concluding")[:2]:
-            whole, given = _our_correlations(arm, measure)
-            row[f"{arm.name}: r"] = _r_text(whole, arm)
+            whole, given, least = _our_correlations(arm, measure)
+            row[f"{arm.name}: r"] = _r_text(whole, arm) + _least_text(least)
             row[f"{arm.name}: r given share of True"] = _r_text(given, arm)
-            data.append({"model": model, "measure": measure, "whose": arm.name, **_numbers(whole)})
+            data.append({"model": model, "measure": measure, "whose": arm.name, "least": least,
+                         **_numbers(whole)})  # fmt: skip
         rows.append(row)
     columns = arms(evidence, _CLAIMS[0][0], "concluding")[:2]
     caption = (
         "Pearson's r of means over runs at the six pruned levels of the concluding ladder; in "
         "brackets its 95 % interval (Fisher's z). Dense is left out: its fidelity is 1 by "
         "definition. Given share of True: with what the pruned model's share of True answers "
-        "explains taken out of both. A model that answers without looking has |r| = 1, and with "
-        f"two answers accuracy and fidelity bound each other. {seeds_line(columns)}"
+        "explains taken out of both. A model that answers without looking has |r| = 1. With two "
+        "answers accuracy A and fidelity F differ by at most the dense model's share of errors, "
+        "|A − F| ≤ 1 − A_d, so a good dense model forces r: where it cannot be below "
+        f"{_FORCED}, the least that it can be is given, and what is left given the share of True "
+        "is not asked, for it would say nothing of the answers; faithful accuracy is "
+        f"1/2 + (A + A_d − 1) / (2 F), which follows. {seeds_line(columns)}"
     )
     return plain_table(pd.DataFrame(rows), caption, data=pd.DataFrame(data))
 
 
-def _our_correlations(arm: Arm, measure: str) -> tuple[tests.Outcome, tests.Outcome]:
+def _our_correlations(arm: Arm, measure: str) -> tuple[tests.Outcome, tests.Outcome, float | None]:
+    """r over levels, r given the share of True, and the least that r can be where it is forced."""
     levels = list(levels_of("concluding"))[1:]
     if arm.reading is None:
         missing = tests.Outcome(None, why=arm.gap)
-        return missing, missing
-    x, y, share = (
-        arm.by_seed(name).mean().reindex(levels).tolist()
-        for name in ("accuracy", measure, "positive_share")
+        return missing, missing, None
+    means = arm.by_seed("accuracy").mean()
+    x = means.reindex(levels).tolist()
+    y, share = (
+        arm.by_seed(name).mean().reindex(levels).tolist() for name in (measure, "positive_share")
     )
-    return tests.pearson(x, y), tests.partial_pearson(x, y, share)
+    least = least_r(x, float(means[DENSE_LEVEL]))
+    if least is None or least < _FORCED:
+        return tests.pearson(x, y), tests.partial_pearson(x, y, share), None
+    given = tests.Outcome(None, n=len(x), why=_NOT_ASKED[measure])
+    return tests.pearson(x, y), given, least if measure == "fidelity" else None
+
+
+_NOT_ASKED = {
+    "fidelity": "not asked: accuracy and fidelity are one number, but for the errors of dense",
+    "faithful_accuracy": "not asked: it follows from accuracy and fidelity, which are one number",
+}
+
+
+def least_r(accuracies: Sequence[float], dense: float) -> float | None:
+    """The least r of accuracies and fidelities over levels that |A - F| <= 1 - A_d allows.
+
+    F = A + d with |d| <= e = 1 - A_d at each level, so the centred d is at most as long as e is
+    over all levels, and r >= sqrt(1 - (e / s)^2) with s the standard deviation of the accuracies
+    (dividing by their number). None where e >= s: there nothing is forced.
+
+    dense: A_d, the accuracy of the dense model.
+
+    >>> round(least_r([0.98, 0.97, 0.96, 0.95, 0.60, 0.50], 0.97), 3)
+    0.989
+    >>> least_r([0.60, 0.58, 0.56, 0.50], 0.62)
+    """
+    reach, spread = 1 - dense, float(np.std(accuracies))
+    return float(np.sqrt(1 - (reach / spread) ** 2)) if reach < spread else None
+
+
+def _least_text(least: float | None) -> str:
+    return "" if least is None else f"; at least {np.floor(100 * least) / 100:.2f} by arithmetic"
 
 
 def _r_text(outcome: tests.Outcome, arm: Arm | None = None) -> str:

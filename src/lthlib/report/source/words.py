@@ -22,6 +22,7 @@ from lthlib.report.source.evidence import (
     amount_text,
     arms,
     levels_of,
+    middle_level,
     rate_text,
 )
 from lthlib.study import MODELS, PUBLISHED_AMOUNTS, cumulative
@@ -51,10 +52,11 @@ def claim_sentence(model: str, ladder: str) -> str:
         f"against {100 * dense:.2f} %)"
         for _, row in tickets.iterrows()
     ]
-    found = _and(parts) if parts else "none of its levels"
+    name = model_name(model)
+    found = f"{name} is one at {_and(parts)}" if parts else f"none of the levels of {name} is one"
     return (
         f"The source calls a pruned model a winning ticket where a t-test of its accuracy against "
-        f"dense gives p above {ALPHA}. Of {model_name(model)} on this ladder that is {found}."
+        f"dense gives p above {ALPHA}. On this ladder {found}."
     )
 
 
@@ -72,8 +74,8 @@ def numbers_sentence(model: str, ladder: str) -> str:
     best = published.CONSTANT["always True"]
     side = "above" if dense > best else "below"
     text = (
-        f"Of its {len(pruned)} pruned accuracies, {len(constant)} are those of a rule that looks "
-        f"at no input{f' ({_and(parts)})' if parts else ''}. Its dense model has "
+        f"Of its {len(pruned)} pruned accuracies, {_count(len(constant))} of a rule that looks at "
+        f"no input{f' ({_and(parts)})' if parts else ''}. Its dense model has "
         f"{100 * dense:.2f} %, {side} the {100 * best:.2f} % of answering True to all "
         f"{published.ITEMS:,} captions."
     )
@@ -97,26 +99,30 @@ def _arm_sentence(arm: Arm, ladder: str) -> str:
     rows = {row["level"]: row for _, row in arm.summary("accuracy").iterrows()}
     shown = [level for level in levels_of(ladder) if level in rows and level in beats.index]
     parts = [
-        f"{amount_text(ladder, level)}: {summary_text(MEASURES['accuracy'], rows[level])}"
+        f"{amount_text(ladder, level)} {summary_text(MEASURES['accuracy'], rows[level])}"
         for level in shown
     ]
-    all_beat = [level for level in shown if beats["sum"][level] == beats["size"][level]]
-    none_beat = [level for level in shown if beats["sum"][level] == 0]
-    said = (
-        "at every seed at no level"
-        if not all_beat
-        else f"at every seed at {_and([amount_text(ladder, level) for level in all_beat])}"
-    )
-    never = (
-        f", and at none at {_and([amount_text(ladder, level) for level in none_beat])}"
-        if none_beat
-        else ""
-    )
     seeds = f"{arm.seeds} {'seed' if arm.seeds == 1 else 'seeds'}"
     return (
-        f"{name}, {seeds}: accuracy in %, by what is pruned each round, is {'; '.join(parts)}. It "
-        f"beats the best rule that looks at no input {said}{never}."
+        f"{name}, {seeds}: accuracy in %, for dense and by the share pruned each round: "
+        f"{'; '.join(parts)}. {_beats_sentence(beats.loc[shown], ladder)}"
     )
+
+
+def _beats_sentence(beats: pd.DataFrame, ladder: str) -> str:
+    """At which levels the trivial rule is beaten; beats: `sum` of `size` seeds, by level."""
+    every, some, never = [], [], []
+    for level, row in beats.iterrows():
+        name = amount_text(ladder, int(str(level)))
+        if row["sum"] == row["size"]:
+            every.append(name)
+        elif row["sum"]:
+            some.append(f"{name} ({row['sum']} of {row['size']})")
+        else:
+            never.append(name)
+    kinds = {"every seed": every, "some seeds only": some, "no seed": never}
+    said = [f"at {seeds} for {_and(names)}" for seeds, names in kinds.items() if names]
+    return f"The best rule that looks at no input is beaten {'; '.join(said)}."
 
 
 # -- learning rates -------------------------------------------------------------------------------
@@ -128,7 +134,7 @@ def rates_sentence(dataset: str) -> str:
         for rule, own in cells[cells["rule"] != ""].groupby("rule", sort=False)
     ]
     left = cells[cells["rule"] == ""]
-    rest = f" {len(left)} are anything else." if len(left) else " None is anything else."
+    rest = f" The others, {len(left)} of them, are not." if len(left) else " There are no others."
     return (
         f"Of the source's {len(cells)} accuracies over learning rates on {dataset}, those of a "
         f"rule that looks at no input are {_and(parts)}.{rest}"
@@ -191,7 +197,7 @@ def our_rates_sentence(evidence: Evidence, task: str) -> str:
 # -- the summary ----------------------------------------------------------------------------------
 def headline_sentence(evidence: Evidence) -> str:
     """Accuracy of all models at the middle level, under both protocols."""
-    level = 3
+    level = middle_level("concluding")
     parts = []
     for model in MODELS:
         texts = []
@@ -235,6 +241,11 @@ def misprints_sentence() -> str:
 
 
 # -- parts ----------------------------------------------------------------------------------------
+def _count(number: int) -> str:
+    """The beginning of "... of a rule": how many accuracies are its."""
+    return f"{number or 'none'} {'is that' if number < 2 else 'are those'}"
+
+
 def _values(cells: pd.DataFrame) -> str:
     """The printed values of some cells, each once."""
     return " or ".join(dict.fromkeys(cells["raw"].astype(str).str.replace(" ", "")))
