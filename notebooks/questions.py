@@ -30,13 +30,21 @@ from lthlib.packs import reference_store
 from lthlib.report import findings
 from lthlib.report.notebook import number, say, show
 from lthlib.report.parts import held_part, not_run
-from lthlib.report.questions import concepts, confidence, forgetting, instability, longer, weights
+from lthlib.report.questions import (
+    concepts,
+    confidence,
+    forgetting,
+    instability,
+    longer,
+    start,
+    weights,
+)
 from lthlib.report.reading import joined, records_line
 from lthlib.study import check_parameters
 
 check_parameters(globals(), ["store", "level"])
 records = reference_store(store)
-parts = ("concluding", "histories", "observed", "longer", "rates", "sufficient")
+parts = ("concluding", "histories", "observed", "longer", "rates", "sufficient", "scratch")
 held = {part: held_part(part, records) for part in parts}
 if level is None and held["concluding"]:
     level = findings.focus(joined(held["concluding"], "quality"))
@@ -94,6 +102,11 @@ if gains:
     answer("found-weights", weights.gain_sentence(rows))
     show(weights.gain_figure(rows), "rewinding-gain")
     show(weights.explained_table(rows), "rewinding-explained")
+starts = [reading for part in ("concluding", "scratch") for reading in held[part]]
+if held["scratch"] and held["concluding"]:
+    accuracies = start.start_accuracies(starts)
+    answer("found-start", start.start_sentence(accuracies))
+    show(start.start_table(accuracies), "start")
 else:
     say(not_run(*weights.RESTS))
 

@@ -127,7 +127,8 @@ def verdict_table(rows: pd.DataFrame, *, margin: float = MARGIN) -> Exhibit:
         "Control did not train: it beats that rule at no seed and its seeds lie within "
         f"{points_of(margin)} of one another, so that a ticket that learns anything is better and "
         "nothing is left to test. Relative fidelity: agreement with the dense model over the "
-        "agreement between dense models of different seeds, with a 95 % t interval over seeds. "
+        "agreement between dense models of different seeds, with a 95 % jackknife interval over "
+        "seeds, since pairs of seeds share models. "
         "Sparsity is the share of prunable weights that are zero; last, of all weights."
     )
     if (rows["sparsity"] == 1).any():
