@@ -26,6 +26,7 @@ store: str = ""  # folder or URL of the reference records; empty: those of this 
 from lthlib import study
 from lthlib.packs import reference_store
 from lthlib.report.notebook import say, show
+from lthlib.report.parts import not_run
 from lthlib.report.source import reproduced
 from lthlib.report.source import words as reproduced_words
 from lthlib.report.source.evidence import gather
@@ -81,5 +82,8 @@ for exhibit, name in reproduced.section(page, "Fidelity", evidence):
 # ticket and the same mask with fresh start values say whether the original weights matter.
 
 # %% tags=["hide-input"]
-for model in study.MODELS:
+held = [model for model in study.MODELS if evidence.readings("rates", model=model)]
+for model in held:
     show(lottery_rates_table(evidence, model=model), f"lottery-rates-{model}")
+if len(held) < len(study.MODELS):
+    say(not_run("rates"))
