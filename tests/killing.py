@@ -16,7 +16,7 @@ def die(*_: object) -> None:
 
 def die_in_write(limit: int) -> None:
     """From now on, die halfway through the `limit`-th file that records write."""
-    real, count = records._write_local, 0
+    real, count = records.write_atomically, 0
 
     def write(path: Path, data: bytes) -> None:
         nonlocal count
@@ -27,4 +27,4 @@ def die_in_write(limit: int) -> None:
             die()
         real(path, data)
 
-    records._write_local = write
+    records.write_atomically = write

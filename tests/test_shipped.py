@@ -32,7 +32,8 @@ def test_records_belong_to_this_code_these_weights_and_this_data(study: Study) -
     start = (WEIGHTS / f"{study.model}-tiny.safetensors").read_bytes()
     for run in study.run_ids():
         about = STORE.study(run)
-        assert about["study"] == study.settings()
+        # Records that are older than a setting do not name it: it was at its default.
+        assert Study.build(about["study"]).settings() == study.settings()
         assert about["identity"]["lab"] == LAB_FORMAT
         assert about["identity"]["start weights"] == hashlib.sha256(start).hexdigest()
         assert about["identity"]["task data"] == task_key(load(study.task))
