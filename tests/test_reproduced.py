@@ -20,7 +20,7 @@ from lthlib.records import RecordStore, project_root
 from lthlib.report import measures
 from lthlib.report.exhibits import Exhibit
 from lthlib.report.findings import focus
-from lthlib.report.reading import Reading, judged_stage
+from lthlib.report.reading import Reading
 from lthlib.report.source import columns as reproduced_columns
 from lthlib.report.source import meaning as reproduced_meaning
 from lthlib.report.source import published, reproduced
@@ -54,7 +54,7 @@ def made_up(study: Study, seeds: int = 3) -> Reading:
         items=24,
         decisions=FINDINGS if several else ("label",),
         branches=study.branches,
-        stages=(judged_stage(study),),
+        stages=(study.judged_stage,),
     )
     sign = 2.0 * answers["prediction"] - 1
     logits = [[x] if several else [-x, x] for x in sign]
@@ -67,7 +67,7 @@ def reading_of(study: Study, answers: pd.DataFrame) -> Reading:
     facts = {"model": study.model, "task": study.task, "seed": list(study.seeds)}
     runs = pd.DataFrame({"run": study.run_ids(), **facts})
     agreements = measures.agreements(answers)
-    matrix = measures.fidelity_matrix(answers, stage=judged_stage(study))
+    matrix = measures.fidelity_matrix(answers, stage=study.judged_stage)
     return Reading(
         study=study,
         source="made up",

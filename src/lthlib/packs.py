@@ -42,6 +42,7 @@ from lthlib.records import (
     to_json,
     write_sealed,
 )
+from lthlib.study import Study
 
 MARK = "packs.json"
 HUNDREDTHS = 100
@@ -71,7 +72,7 @@ def pack(runs: Iterable[str], source: RecordStore, target: Files) -> str:
     for run in [*about, *there.about]:
         source.check_identity(names[0], run["identity"])
     recorded = set.intersection(*(set(files) for files in manifests.values()))
-    stage = "pruned" if about[0]["study"]["protocol"] == "as_published" else "trained"
+    stage = Study.build(about[0]["study"]).judged_stage
     tables = {
         name: _smaller(name, source.table(name, names), stage)
         for name in (*TABLES, *OBSERVED)

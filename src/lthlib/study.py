@@ -286,6 +286,14 @@ class Study(BaseModel):
         return f"{self.model}-{self.task}-{protocol}-{ladder}-{self.hash}"
 
     @property
+    def judged_stage(self) -> str:
+        """The stage at which levels are judged.
+
+        As published, no training follows the last pruning.
+        """
+        return "pruned" if self.protocol == "as_published" else "trained"
+
+    @property
     def start_name(self) -> str:
         """Name of the pre-trained start that this study's model is given."""
         return f"{self.model}{'' if self.boxes else '-no-boxes'}-{self.size}"

@@ -49,18 +49,13 @@ class Reading:
 
     @property
     def stage(self) -> str:
-        return judged_stage(self.study)
+        return self.study.judged_stage
 
     @property
     def title(self) -> str:
         """The study in words, as a heading tells it from others in the same notebook."""
         study = self.study
         return f"{model_name(study.model)} on {study.task}: {_how(study)} ({study.hash})"
-
-
-def judged_stage(study: Study) -> str:
-    """The stage at which levels are judged: as published, no training follows the last pruning."""
-    return "pruned" if study.protocol == "as_published" else "trained"
 
 
 def read(study: Study, store: RecordStore) -> Reading:
@@ -84,7 +79,7 @@ def read(study: Study, store: RecordStore) -> Reading:
 
     agreements = measures.agreements(predictions)
     measures.require_identities(agreements)
-    matrix = measures.fidelity_matrix(predictions, stage=judged_stage(study))
+    matrix = measures.fidelity_matrix(predictions, stage=study.judged_stage)
     return Reading(
         study=study,
         source=store.files.url,

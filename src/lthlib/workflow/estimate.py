@@ -16,19 +16,15 @@ USUAL_SECONDS = 4.0
 Kind = tuple[str, str, str]  # model, task, size
 
 
-def seconds_per_epoch(stores: Iterable[RecordStore], runs_a_study: int = 1) -> dict[Kind, float]:
+def seconds_per_epoch(stores: Iterable[RecordStore]) -> dict[Kind, float]:
     """Median seconds of an epoch, by (model, task, size), over recorded trainings.
 
-    The first `runs_a_study` runs of each study count; evaluation is part of what was measured.
+    The first run of each study counts; evaluation is part of what was measured.
     """
     found: dict[Kind, list[float]] = {}
     for store in stores:
-        seen: dict[str, int] = {}
-        for run in store.runs():
-            study = run.rpartition("-s")[0]
-            seen[study] = seen.get(study, 0) + 1
-            if seen[study] > runs_a_study:
-                continue
+        first = {run.rpartition("-s")[0]: run for run in reversed(store.runs())}
+        for run in first.values():
             settings = store.study(run)["study"]
             levels = store.table("levels", [run])
             timed = levels[(levels["epochs"] > 0) & (levels["seconds"] > 0)]

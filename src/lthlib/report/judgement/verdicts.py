@@ -22,6 +22,7 @@ from lthlib.report.exhibits import (
     sparsity_text,
     summary_text,
 )
+from lthlib.report.findings import listed
 from lthlib.report.judgement.contrasts import (
     AGAINST_DENSE,
     REFERENCES,
@@ -293,7 +294,9 @@ def _ladder(own: pd.DataFrame) -> str:
         places.setdefault(_word(row), []).append(sparsity_text(row["sparsity"]))
     if len(places) == 1:
         return f"{next(iter(places))} at every level"
-    return "; ".join(f"{word} at {_and(shares)} %" for word, shares in places.items()) + " sparsity"
+    return (
+        "; ".join(f"{word} at {listed(shares)} %" for word, shares in places.items()) + " sparsity"
+    )
 
 
 def _against_control(own: pd.DataFrame, levels: int) -> str:
@@ -342,7 +345,3 @@ def count_verdicts(rows: pd.DataFrame) -> pd.DataFrame:
     columns = [*VERDICTS, "no test"]
     counted = pd.crosstab([rows["study"], rows["against"]], word)
     return counted.reindex(columns=columns, fill_value=0).reset_index().rename_axis(columns=None)
-
-
-def _and(parts: Sequence[str]) -> str:
-    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"

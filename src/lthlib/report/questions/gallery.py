@@ -25,7 +25,7 @@ from lthlib.report.exhibits import Exhibit, model_name, sparsity_text
 from lthlib.report.findings import focus
 from lthlib.report.measures import Bools, Floats, at_stage, beats_trivial
 from lthlib.report.questions.forgetting import Answers, answers
-from lthlib.report.reading import judged_stage, recorded
+from lthlib.report.reading import recorded
 from lthlib.report.statistics import DENSE_LEVEL
 from lthlib.study import Study, reference
 
@@ -100,7 +100,7 @@ def seen(part: str, store: RecordStore) -> list[Seen]:
 
 
 def _see(study: Study, store: RecordStore) -> Seen:
-    names, stage = study.run_ids(), judged_stage(study)
+    names, stage = study.run_ids(), study.judged_stage
     every = store.table("predictions", names)
     main = at_stage(every[every["branch"] == "main"], stage)
     found = answers(main, stage)

@@ -6,12 +6,11 @@ measured and leave judging to the reader.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import pandas as pd
 
 from lthlib.reference import PUBLISHED_RATES
 from lthlib.report.exhibits import MEASURES, model_name, sparsity_text, summary_text
+from lthlib.report.findings import listed
 from lthlib.report.measures import at_stage
 from lthlib.report.reading import records_line
 from lthlib.report.source import published
@@ -53,7 +52,7 @@ def claim_sentence(model: str, ladder: str) -> str:
         for _, row in tickets.iterrows()
     ]
     name = model_name(model)
-    found = f"{name} is one at {_and(parts)}" if parts else f"none of the levels of {name} is one"
+    found = f"{name} is one at {listed(parts)}" if parts else f"none of the levels of {name} is one"
     return (
         f"The source calls a pruned model a winning ticket where a t-test of its accuracy against "
         f"dense gives p above {ALPHA}. On this ladder {found}."
@@ -75,7 +74,7 @@ def numbers_sentence(model: str, ladder: str) -> str:
     side = "above" if dense > best else "below"
     text = (
         f"Of its {len(pruned)} pruned accuracies, {_count(len(constant))} of a rule that looks at "
-        f"no input{f' ({_and(parts)})' if parts else ''}. Its dense model has "
+        f"no input{f' ({listed(parts)})' if parts else ''}. Its dense model has "
         f"{100 * dense:.2f} %, {side} the {100 * best:.2f} % of answering True to all "
         f"{published.ITEMS:,} captions."
     )
@@ -121,7 +120,7 @@ def _beats_sentence(beats: pd.DataFrame, ladder: str) -> str:
         else:
             never.append(name)
     kinds = {"every seed": every, "some seeds only": some, "no seed": never}
-    said = [f"at {seeds} for {_and(names)}" for seeds, names in kinds.items() if names]
+    said = [f"at {seeds} for {listed(names)}" for seeds, names in kinds.items() if names]
     return f"The best rule that looks at no input is beaten {'; '.join(said)}."
 
 
@@ -137,7 +136,7 @@ def rates_sentence(dataset: str) -> str:
     rest = f" The others, {len(left)} of them, are not." if len(left) else " There are no others."
     return (
         f"Of the source's {len(cells)} accuracies over learning rates on {dataset}, those of a "
-        f"rule that looks at no input are {_and(parts)}.{rest}"
+        f"rule that looks at no input are {listed(parts)}.{rest}"
     )
 
 
@@ -225,7 +224,7 @@ def constant_rows_sentence() -> str:
     ]
     return (
         f"Of the {len(rows)} pruned accuracies in its two ladders, {(rows['rule'] != '').sum()} "
-        f"are constant answers: {_and(parts)}."
+        f"are constant answers: {listed(parts)}."
     )
 
 
@@ -249,7 +248,3 @@ def _count(number: int) -> str:
 def _values(cells: pd.DataFrame) -> str:
     """The printed values of some cells, each once."""
     return " or ".join(dict.fromkeys(cells["raw"].astype(str).str.replace(" ", "")))
-
-
-def _and(parts: Sequence[str]) -> str:
-    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
