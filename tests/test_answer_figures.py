@@ -17,9 +17,9 @@ from lthlib.report import measures
 from lthlib.report.answers import figures, findings, tables
 from lthlib.report.answers.frames import Answers, skilled_levels
 from lthlib.report.answers.kept import block_test
-from lthlib.report.answers.words import proper
 from lthlib.report.exhibits import Exhibit
 from lthlib.report.reading import Reading
+from lthlib.report.words import proper
 from lthlib.study import Study
 
 MODELS = ("visualbert", "uniter")

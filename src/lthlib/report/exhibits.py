@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from lthlib.errors import RecordError
 from lthlib.report.statistics import seed_summary
+from lthlib.report.words import counted
 from lthlib.study import MODELS
 
 MODEL_NAMES = {"visualbert": "VisualBERT", "lxmert": "LXMERT", "uniter": "UNITER"}
@@ -215,10 +216,10 @@ def summarise(frame: pd.DataFrame, by: Sequence[str], names: Sequence[str]) -> p
 def seeds_and_items(frame: pd.DataFrame) -> str:
     """How many seeds, test items and decisions a frame of measures rests on, in words."""
     groups = frame.groupby("model")["run"] if "model" in frame.columns else [("", frame["run"])]
-    seeds = _span([runs.nunique() for _, runs in groups], "seed")
+    seeds = counted([runs.nunique() for _, runs in groups], "seed")
     items, decisions = (sorted(frame[name].unique()) for name in ("items", "decisions"))
-    text = f"{seeds}, {_span(items, 'test item')}"
-    return text if items == decisions else f"{text} ({_span(decisions, 'decision')})"
+    text = f"{seeds}, {counted(items, 'test item')}"
+    return text if items == decisions else f"{text} ({counted(decisions, 'decision')})"
 
 
 def intervals(frame: pd.DataFrame) -> str:
@@ -227,10 +228,3 @@ def intervals(frame: pd.DataFrame) -> str:
     if max(runs.nunique() for _, runs in groups) == 1:
         return "no interval, since there is one seed"
     return "95 % t interval over seeds, cut where a measure ends"
-
-
-def _span(numbers: Sequence[int], noun: str) -> str:
-    low, high = min(numbers), max(numbers)
-    if low == high:
-        return f"{low:,} {noun}" if low == 1 else f"{low:,} {noun}s"
-    return f"{low:,} to {high:,} {noun}s"

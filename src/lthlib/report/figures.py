@@ -36,6 +36,7 @@ from lthlib.report.exhibits import (
 )
 from lthlib.report.measures import CELLS, Floats, at_stage
 from lthlib.report.statistics import DENSE_LEVEL
+from lthlib.report.words import counted
 from lthlib.study import MODALITIES
 
 BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
@@ -220,7 +221,7 @@ def fidelity_matrix_figure(matrix: pd.DataFrame, levels: pd.DataFrame) -> Exhibi
     )
     caption = (
         f"Share of test decisions that two levels answer alike. Same seed: mean over "
-        f"{seeds} {'seed' if seeds == 1 else 'seeds'}. {between} {sparsity_note(levels)}"
+        f"{counted(seeds, 'seed')}. {between} {sparsity_note(levels)}"
     )
     data = matrix.assign(pairs=np.where(same, "same seed", "different seeds"))
     ends = {
@@ -303,7 +304,7 @@ def density_figure(levels: pd.DataFrame, *, stage: str = "trained") -> Exhibit:
     seeds = frame["run"].nunique()
     caption = (
         f"Share of each modality's prunable weights that is left: mean and single lines of "
-        f"{seeds} {'seed' if seeds == 1 else 'seeds'}, on a logarithmic scale that is linear "
+        f"{counted(seeds, 'seed')}, on a logarithmic scale that is linear "
         f"below 1 %. Below the dashed line a modality counts as collapsed. {sparsity_note(frame)}"
     )
     series = {m: data.assign(mean=data[m]) for m in names}

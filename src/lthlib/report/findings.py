@@ -8,7 +8,7 @@ speak of one level, which is chosen by its place on the ladder and never by its 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
@@ -22,6 +22,7 @@ from lthlib.report.exhibits import (
     summary_text,
 )
 from lthlib.report.statistics import DENSE_LEVEL, paired_differences
+from lthlib.report.words import listed, proper
 
 WITH = {
     "random-mask": "a random mask of the same sparsity",
@@ -234,8 +235,4 @@ def points(row: pd.Series[Any]) -> str:
 
 
 def _signed(share: float) -> str:
-    return f"{100 * share:+.1f}".replace("-", "−")
-
-
-def listed(parts: Sequence[str]) -> str:
-    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
+    return proper(f"{100 * share:+.1f}")

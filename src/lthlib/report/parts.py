@@ -6,8 +6,7 @@ from typing import Any
 
 from lthlib.records import RecordStore
 from lthlib.reference import PARTS
-from lthlib.report.reading import Reading, read_part
-from lthlib.study import reference
+from lthlib.report.reading import Reading, read, recorded_part
 
 
 def held_part(part: str, store: RecordStore, **choices: Any) -> list[Reading]:
@@ -15,8 +14,7 @@ def held_part(part: str, store: RecordStore, **choices: Any) -> list[Reading]:
 
     Raises RecordError for a run that is there and damaged.
     """
-    names = [run for study in reference(part, **choices) for run in study.run_ids()]
-    return read_part(part, store, **choices) if any(map(store.has, names)) else []
+    return [read(study, store) for study in recorded_part(part, store, **choices)]
 
 
 def not_run(*parts: str) -> str:

@@ -100,23 +100,41 @@ def recorded(study: Study, store: RecordStore) -> Study:
 
     Raises RecordError where it holds none.
     """
-    seeds = tuple(seed for seed in study.seeds if store.has(study.run_id(seed)))
-    if not seeds:
-        raise RecordError(
-            f"no run of {study.name} is in {store.files.url}: run `lth run --preset full` first"
-        )
-    return study.model_copy(update={"seeds": seeds})
+    held = _held(study, store)
+    if held is None:
+        raise _none_of(study, store)
+    return held
+
+
+def recorded_part(part: str, store: RecordStore, **choices: Any) -> list[Study]:
+    """The studies of a part of the reference study that agree with `choices`, as recorded.
+
+    Studies without any record are left out, and seeds without one too.
+    """
+    held = [_held(study, store) for study in reference(part, **choices)]
+    return [study for study in held if study is not None]
 
 
 def read_part(part: str, store: RecordStore, **choices: Any) -> list[Reading]:
-    """The studies of a part of the reference study that agree with `choices`, read and measured.
+    """What recorded_part finds, read and measured; records_line says what is there.
 
-    Studies without any record are left out, and seeds without one too: records_line says what is
-    there. Raises RecordError where nothing is.
+    Raises RecordError where nothing is.
     """
-    studies = reference(part, **choices)
-    held = [s for s in studies if any(store.has(run) for run in s.run_ids())]
-    return [read(recorded(study, store), store) for study in held or studies[:1]]
+    studies = recorded_part(part, store, **choices)
+    if not studies:
+        raise _none_of(reference(part, **choices)[0], store)
+    return [read(study, store) for study in studies]
+
+
+def _held(study: Study, store: RecordStore) -> Study | None:
+    seeds = tuple(seed for seed in study.seeds if store.has(study.run_id(seed)))
+    return study.model_copy(update={"seeds": seeds}) if seeds else None
+
+
+def _none_of(study: Study, store: RecordStore) -> RecordError:
+    return RecordError(
+        f"no run of {study.name} is in {store.files.url}: run `lth run --preset full` first"
+    )
 
 
 def pruned(readings: Sequence[Reading]) -> list[Reading]:

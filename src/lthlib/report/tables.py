@@ -27,6 +27,7 @@ from lthlib.report.exhibits import (
 )
 from lthlib.report.measures import BRANCH_ORDER, STAGE_ORDER, at_stage
 from lthlib.report.statistics import DENSE_LEVEL, require_complete
+from lthlib.report.words import counted
 from lthlib.study import MODALITIES
 
 QUALITY = (
@@ -70,7 +71,7 @@ def levels_table(levels: pd.DataFrame) -> Exhibit:
     )
     seeds = levels["run"].nunique()
     caption = (
-        f"Levels of the ladder: means over {seeds} {'seed' if seeds == 1 else 'seeds'}. "
+        f"Levels of the ladder: means over {counted(seeds, 'seed')}. "
         f"{_SPARSITY} A modality has collapsed when less than 1 % of it is left."
     )
     return Exhibit(caption, _extent("levels", data), data, table=table)

@@ -16,7 +16,6 @@ from matplotlib.figure import Figure
 
 from lthlib.errors import RecordError
 from lthlib.report.answers.kept import answer_map
-from lthlib.report.answers.words import proper
 from lthlib.report.exhibits import (
     MEASURES,
     Exhibit,
@@ -48,6 +47,7 @@ from lthlib.report.figures import (
 from lthlib.report.measures import Floats
 from lthlib.report.panels import PANEL_HEIGHT, ladder_panels, spoken
 from lthlib.report.statistics import DENSE_LEVEL
+from lthlib.report.words import counted, proper
 
 NULL = Look("label-blind null", BLACK, "_", "--")
 CHANCE = Look("independent seeds", BLACK, "D", "")
@@ -484,7 +484,7 @@ def block_figure(matrix: pd.DataFrame, sparsity: Mapping[int, float], model: str
     seeds, levels = matrix["run_a"].nunique(), matrix["level_a"].nunique()
     caption = (
         f"{model_name(model)}: share of test decisions that two models answer alike, for all "
-        f"{levels} levels of {seeds} {'seed' if seeds == 1 else 'seeds'}. Above, models of one "
+        f"{levels} levels of {counted(seeds, 'seed')}. Above, models of one "
         "level stand together; below, the same numbers with models of one seed together. Bright "
         "blocks along the diagonal are models that belong together."
     )
@@ -609,8 +609,7 @@ def _over(frame: pd.DataFrame) -> str:
 
 
 def _seeds(frame: pd.DataFrame) -> str:
-    counts = frame.groupby("model")["run"].nunique()
-    return f"{_range(counts)} {'seed' if counts.max() == 1 else 'seeds'}"
+    return counted(frame.groupby("model")["run"].nunique(), "seed")
 
 
 def _range(values: pd.Series[int]) -> str:

@@ -12,10 +12,10 @@ from collections.abc import Callable, Mapping, Sequence
 import pandas as pd
 
 from lthlib.report.answers.tables import group_gaps
-from lthlib.report.answers.words import finished
 from lthlib.report.exhibits import in_order, model_name, sparsity_text, summarise
-from lthlib.report.findings import by_model, listed, main_branch, points, sparsity_of
+from lthlib.report.findings import by_model, main_branch, points, sparsity_of
 from lthlib.report.statistics import ALPHA, MIN_SEEDS, holm, seed_summary, t_interval
+from lthlib.report.words import counted, finished, listed
 
 
 @finished
@@ -341,8 +341,9 @@ def _halving(seeds: int) -> str:
     """How seeds were halved, in words."""
     size = seeds // 2
     rest = " (one is left out)" if seeds % 2 else ""
-    word = "seed" if size == 1 else "seeds"
-    return f"With {size} {word} against {size} of {seeds}{rest}, mean over all such choices"
+    return (
+        f"With {counted(size, 'seed')} against {size} of {seeds}{rest}, mean over all such choices"
+    )
 
 
 def _or_none(value: float) -> str:

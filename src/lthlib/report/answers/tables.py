@@ -11,7 +11,6 @@ from typing import Any
 import pandas as pd
 
 from lthlib.report.answers.kept import EXPECTED, group_differences
-from lthlib.report.answers.words import proper
 from lthlib.report.exhibits import (
     MEASURES,
     NOT_DEFINED,
@@ -27,6 +26,7 @@ from lthlib.report.exhibits import (
 )
 from lthlib.report.plain import plain_table
 from lthlib.report.statistics import ALPHA, DENSE_LEVEL, holm, seed_summary, t_interval
+from lthlib.report.words import proper
 
 IS_DENSE = "is dense"
 _SIGNED = -1.0  # the least that a difference of shares can be

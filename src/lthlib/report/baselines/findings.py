@@ -16,9 +16,9 @@ from lthlib.report.baselines.tables import (
     rows_of,
 )
 from lthlib.report.exhibits import in_order, model_name
-from lthlib.report.findings import listed
 from lthlib.report.source import published
 from lthlib.report.statistics import t_interval
+from lthlib.report.words import listed
 
 CURRENT, V1 = "VSR current random", "VSR v1 random"
 V1_APART = "VSR v1 zeroshot"

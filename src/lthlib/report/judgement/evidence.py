@@ -31,6 +31,7 @@ from lthlib.report.judgement.equivalence import MARGIN, MARGINS, smallest_margin
 from lthlib.report.judgement.verdicts import TITLES, points, points_of, seeds_line
 from lthlib.report.measures import Floats
 from lthlib.report.statistics import POWER
+from lthlib.report.words import proper
 
 NEAR = 0.05  # differences that share a panel with the margin
 _ROW = 0.62  # inches of a forest plot that one level takes
@@ -73,7 +74,7 @@ def _p_pair(name: str) -> Callable[[pd.Series[Any]], str]:
 
 _TESTED: dict[str, Callable[[pd.Series[Any]], str]] = {
     "g_av": lambda row: (
-        "one side has no spread" if pd.isna(row["g_av"]) else f"{row['g_av']:.2f}".replace("-", "−")
+        "one side has no spread" if pd.isna(row["g_av"]) else proper(f"{row['g_av']:.2f}")
     ),
     "paired t": _p_pair("difference"),
     "sign flips": _p_pair("sign_flip"),
@@ -193,7 +194,7 @@ def _forest_panel(axes: Axes, part: pd.DataFrame, looks: Mapping[str, Look], mar
         axes.set_xlim(-100 * NEAR, 100 * NEAR)
     axes.set_yticks(list(height.values()), labels=[sparsity_text(s) for s in levels])
     axes.set_ylim(len(levels) - 0.5, -0.5)
-    axes.xaxis.set_major_formatter(lambda t, _: f"{t:+g}".replace("-", "−") if t else "0")
+    axes.xaxis.set_major_formatter(lambda t, _: proper(f"{t:+g}") if t else "0")
 
 
 def _forest(axes: Axes, own: pd.DataFrame, look: Look, height: Floats) -> None:

@@ -23,6 +23,7 @@ from lthlib.report.judgement.families import adjust
 from lthlib.report.judgement.verdicts import points, seeds_line
 from lthlib.report.plain import plain_table
 from lthlib.report.statistics import DENSE_LEVEL, MIN_SEEDS, t_interval
+from lthlib.report.words import proper
 
 MEASURED = ("accuracy", "fidelity")
 # What accuracy would go with if the ticket's errors had nothing to do with those of dense.
@@ -314,12 +315,12 @@ def _r_text(row: pd.Series[Any], suffix: str) -> str:
     if row[f"note{suffix}"]:
         return "no number"
     r, low, high = (f"{row[name + suffix]:+.2f}" for name in ("r", "low", "high"))
-    return f"{r} ({low} to {high})".replace("-", "−")
+    return proper(f"{r} ({low} to {high})")
 
 
 def _skill_text(row: pd.Series[Any], suffix: str) -> str:
     r = row[f"r_skill{suffix}"]
-    return "no number" if pd.isna(r) else f"{r:+.2f}".replace("-", "−")
+    return "no number" if pd.isna(r) else proper(f"{r:+.2f}")
 
 
 def _p_pair(row: pd.Series[Any], name: str) -> str:

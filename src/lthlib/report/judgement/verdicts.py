@@ -22,7 +22,6 @@ from lthlib.report.exhibits import (
     sparsity_text,
     summary_text,
 )
-from lthlib.report.findings import listed
 from lthlib.report.judgement.contrasts import (
     AGAINST_DENSE,
     REFERENCES,
@@ -42,6 +41,7 @@ from lthlib.report.judgement.equivalence import (
 )
 from lthlib.report.reading import Reading
 from lthlib.report.statistics import ALPHA, DENSE_LEVEL, t_interval
+from lthlib.report.words import listed, proper
 
 TITLES = {
     "dense": "dense",
@@ -223,8 +223,8 @@ def points(share: float) -> str:
     >>> points(-0.003), points(0.0123), points(-0.0001)
     ('−0.3', '+1.2', '0.0')
     """
-    text = f"{100 * share:+.1f}".replace("-", "−")
-    return "0.0" if text in {"+0.0", "−0.0"} else text
+    text = proper(f"{100 * share:+.1f}")
+    return "0.0" if text == "+0.0" else text
 
 
 def points_of(margin: float) -> str:

@@ -35,6 +35,7 @@ from lthlib.report.panels import ladder_panels, spoken
 from lthlib.report.questions.weights import within
 from lthlib.report.reading import Reading
 from lthlib.report.statistics import DENSE_LEVEL, refusal, t_interval
+from lthlib.report.words import proper
 
 CLUSTERS = 10
 SEED = 0
@@ -328,7 +329,7 @@ def alignment_table(frame: pd.DataFrame, level: int) -> Exhibit:
                 for place in sorted({DENSE_LEVEL, level}):
                     which = "dense" if place == DENSE_LEVEL else f"{share} %"
                     row = own[(own["site"] == site) & (own["level"] == place)].iloc[0]
-                    text = f"{row['mean']:.2f}".replace("-", "−")
+                    text = proper(f"{row['mean']:.2f}")
                     text += "*" if row["mean"] > null[fact] else ""
                     cells.setdefault(f"{look.name}, {which}", []).append(text)
     bounds = ", ".join(f"{null[fact]:.3f} ({FACTS[fact]})" for fact in facts)
@@ -372,8 +373,8 @@ def _beyond(differences: pd.Series[float]) -> str:
     found, why_not = t_interval(differences), refusal(differences)
     text = f"CKA less floor {differences.mean():+.2f}"
     if why_not or found.low is None or found.high is None:
-        return f"{text}, {why_not}".replace("-", "−")
-    return f"{text}, {found.low:+.2f} to {found.high:+.2f}".replace("-", "−")
+        return proper(f"{text}, {why_not}")
+    return proper(f"{text}, {found.low:+.2f} to {found.high:+.2f}")
 
 
 def fidelity_sentence(frame: pd.DataFrame) -> str:

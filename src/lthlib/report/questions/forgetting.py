@@ -32,6 +32,7 @@ from lthlib.report.measures import Bools, Floats, at_stage
 from lthlib.report.panels import ladder_panels, level_table, spoken
 from lthlib.report.reading import Reading
 from lthlib.report.statistics import DENSE_LEVEL, refusal, t_interval
+from lthlib.report.words import counted, proper
 
 HISTORY = ("forgotten", "learned")
 PREDICTORS = {
@@ -246,7 +247,7 @@ def prediction_table(frame: pd.DataFrame, level: int, seeds: int) -> Exhibit:
         ]
     caption = (
         f"How well each number, by which items are ranked, tells those that change their answer at "
-        f"{_share(frame, level)} sparsity: {_over(frame)}. {_HISTORIES.format(_seeds(seeds))} "
+        f"{_share(frame, level)} sparsity: {_over(frame)}. {_histories(seeds)} "
         f"50 % is chance; {_null(frame, level)}"
     )
     table = pd.DataFrame(columns)
@@ -255,10 +256,13 @@ def prediction_table(frame: pd.DataFrame, level: int, seeds: int) -> Exhibit:
 
 
 _ONE_SEED = "one seed: there is no other"
-_HISTORIES = (
-    "Forgetting is the mean of {} of models that trained on these items too; none of them is among "
-    "the models measured."
-)
+
+
+def _histories(seeds: int) -> str:
+    return (
+        f"Forgetting is the mean of {counted(seeds, 'seed')} of models that trained on these items "
+        "too; none of them is among the models measured."
+    )
 
 
 def prediction_figure(frame: pd.DataFrame, seeds: int) -> Exhibit:
@@ -276,7 +280,7 @@ def prediction_figure(frame: pd.DataFrame, seeds: int) -> Exhibit:
     )
     caption = (
         f"Which items change their answer, predicted: {_over(frame)}; bars: 95 % t interval over "
-        f"seeds. {_HISTORIES.format(_seeds(seeds))} Levels that do not beat the best trivial rule "
+        f"seeds. {_histories(seeds)} Levels that do not beat the best trivial rule "
         f"are left out; {_null(frame, int(data['level'].min()))}"
     )
     alt = f"Line charts of AUROC in % by level: {spoken(data, looks, 'predictor')}."
@@ -329,7 +333,7 @@ def _gap(differences: pd.Series[float]) -> str:
     text = f"forgetting less margin {100 * differences.mean():+.1f} points"
     if not why_not and found.low is not None and found.high is not None:
         text += f", {100 * found.low:+.1f} to {100 * found.high:+.1f} over {found.n} seeds"
-    return text.replace("-", "−")
+    return proper(text)
 
 
 def _mean(values: pd.Series[float]) -> str:
@@ -338,10 +342,6 @@ def _mean(values: pd.Series[float]) -> str:
 
 def _over(frame: pd.DataFrame) -> str:
     return f"means over {seeds_and_items(frame)}"
-
-
-def _seeds(count: int) -> str:
-    return f"{count} {'seed' if count == 1 else 'seeds'}"
 
 
 def _share(frame: pd.DataFrame, level: int) -> str:
@@ -439,7 +439,7 @@ def same_items_sentence(frame: pd.DataFrame) -> str:
         found = t_interval(rho)
         inside = "one seed" if found.low is None else f"{found.low:.2f} to {found.high:.2f}"
         text = f"{rho.mean():.2f} ({model_name(model)}; {inside})"
-        parts.append(text.replace("-", "−"))
+        parts.append(proper(text))
     return (
         "Items that pruning forgets, step by step of the ladder, are those that training forgets "
         f"with a rank correlation over items of {', '.join(parts)}; in brackets 95 % t intervals "

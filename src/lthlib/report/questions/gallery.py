@@ -27,6 +27,7 @@ from lthlib.report.measures import Bools, Floats, at_stage, beats_trivial
 from lthlib.report.questions.forgetting import Answers, answers
 from lthlib.report.reading import recorded
 from lthlib.report.statistics import DENSE_LEVEL
+from lthlib.report.words import counted
 from lthlib.study import Study, reference
 
 UNSTABLE, STABLE = 36, 24
@@ -89,7 +90,7 @@ def _note(beats: int, constant: int, seeds: int) -> str:
         return ""
     if constant == seeds:
         return "constant"
-    some = f" at {seeds - beats} of {_seeds(seeds)}" if beats else ""
+    some = f" at {seeds - beats} of {counted(seeds, 'seed')}" if beats else ""
     return f"at chance{some}"
 
 
@@ -337,15 +338,11 @@ def _filters(counts: pd.DataFrame, relations: pd.Series[str]) -> str:
             [("", "any"), ("kept", "kept"), ("lost", "lost: right to wrong"),
              ("gained", "gained: wrong to right")],
         ),
-        "seeds": ("By at least", [(str(n), _seeds(n)) for n in range(1, seeds + 1)]),
+        "seeds": ("By at least", [(str(n), counted(n, "seed")) for n in range(1, seeds + 1)]),
         "relation": ("Relation", [("", "any"), *((r, r) for r in sorted(relations.unique()))]),
         "kind": ("Items", [("", "all")] + [(k, k) for k in ("changes most", "changes least")]),
     }  # fmt: skip
     return "".join(_select(name, title, options) for name, (title, options) in fields.items())
-
-
-def _seeds(count: int) -> str:
-    return f"{count} {'seed' if count == 1 else 'seeds'}"
 
 
 def _select(name: str, title: str, options: Sequence[tuple[str, str]]) -> str:

@@ -29,6 +29,7 @@ from lthlib.report.measures import Floats, at_stage
 from lthlib.report.panels import PANEL_HEIGHT, ladder_panels, models_in_order, spoken
 from lthlib.report.reading import Reading
 from lthlib.report.statistics import DENSE_LEVEL
+from lthlib.report.words import counted, proper
 
 STABLE = 0.02
 """A barrier below this is stable (Frankle et al. 2020)."""
@@ -219,17 +220,17 @@ def barrier_table(rows: pd.DataFrame) -> Exhibit:
 
 def stability_sentence(rows: pd.DataFrame) -> str:
     """Are dense models and tickets stable, and do only stable tickets match?"""
-    counted = rows[rows["beats"]]
+    above = rows[rows["beats"]]
     parts = []
     for model in in_order(rows["model"]):
         dense = rows[(rows["model"] == model) & (rows["level"] == DENSE_LEVEL)]
         stable = int((dense["barrier"] < STABLE).sum())
         height = 100 * dense["barrier"].mean()
-        seeds = f"{stable} of {len(dense)} {'seed' if len(dense) == 1 else 'seeds'}"
+        seeds = f"{stable} of {counted(len(dense), 'seed')}"
         parts.append(f"{model_name(model)} {height:.1f} points, stable at {seeds}")
     return (
         f"Between two trainings of the dense model the error barrier is: {'; '.join(parts)}. "
-        f"{_order_decides(counted)}{_matching(counted[counted['level'] != DENSE_LEVEL])}"
+        f"{_order_decides(above)}{_matching(above[above['level'] != DENSE_LEVEL])}"
     )
 
 
@@ -271,11 +272,8 @@ def _matching(tickets: pd.DataFrame) -> str:
 
 
 def _seeds_a_model(rows: pd.DataFrame) -> str:
-    counts = rows.groupby("model")["run"].nunique()
-    low, high = counts.min(), counts.max()
-    span = f"{low}" if low == high else f"{low} to {high}"
-    return f"{span} {'seed' if high == 1 else 'seeds'} a model"
+    return f"{counted(rows.groupby('model')['run'].nunique(), 'seed')} a model"
 
 
 def _signed(share: float) -> str:
-    return f"{100 * share:+.1f}".replace("-", "−")
+    return proper(f"{100 * share:+.1f}")

@@ -25,6 +25,7 @@ from lthlib.report.measures import RECORD, at_stage
 from lthlib.report.panels import ladder_panels, models_in_order, spoken
 from lthlib.report.reading import Reading
 from lthlib.report.statistics import DENSE_LEVEL, refusal, seed_summary, t_interval
+from lthlib.report.words import counted, proper
 
 NAMES = ("accuracy_dense", "accuracy_pruned", "fidelity", "ceiling")
 CHANGES = {"accuracy_pruned": "accuracy", "fidelity": "fidelity", "ceiling": "its ceiling"}
@@ -151,7 +152,7 @@ def _change(differences: pd.Series[float]) -> str:
         text += f" ({why_not.split(':')[0]})"
     else:
         text += f" ({100 * found.low:+.1f} to {100 * found.high:+.1f}, {found.n} seeds)"
-    return text.replace("-", "−")
+    return proper(text)
 
 
 def _summary(rows: pd.DataFrame) -> pd.DataFrame:
@@ -171,8 +172,5 @@ def _cell(own: pd.DataFrame, name: str) -> str:
 
 
 def _basis(rows: pd.DataFrame) -> str:
-    counts = rows.groupby(["model", "level", "epochs"])["seed"].nunique()
-    low, high = counts.min(), counts.max()
-    seeds = f"{low}" if low == high else f"{low} to {high}"
-    noun = "seed" if high == 1 else "seeds"
-    return f"Means over {seeds} {noun}, {rows['items'].max():,} test items"
+    seeds = counted(rows.groupby(["model", "level", "epochs"])["seed"].nunique(), "seed")
+    return f"Means over {seeds}, {rows['items'].max():,} test items"

@@ -18,10 +18,10 @@ from lthlib.report.exhibits import (
     seeds_and_items,
     summary_text,
 )
-from lthlib.report.findings import listed
 from lthlib.report.plain import plain_table
 from lthlib.report.reading import Reading
 from lthlib.report.statistics import DENSE_LEVEL, seed_summary
+from lthlib.report.words import listed
 
 _START = ["model", "start", "epochs"]
 

@@ -12,6 +12,7 @@ from scipy import stats
 from lthlib.report.exhibits import Exhibit, in_order, model_name, sparsity_text
 from lthlib.report.questions.gallery import Seen
 from lthlib.report.statistics import holm
+from lthlib.report.words import counted, proper
 
 FACTS = {
     "relation": "its relation",
@@ -139,7 +140,7 @@ def _without_pruning(told: pd.DataFrame) -> str:
 
 
 def _percent(share: Any) -> str:
-    return "no test" if pd.isna(share) else f"{100 * share:.1f}".replace("-", "−")
+    return "no test" if pd.isna(share) else proper(f"{100 * share:.1f}")
 
 
 def _sparsity(found: pd.DataFrame) -> str:
@@ -153,5 +154,4 @@ def _p_text(p: float) -> str:
 
 
 def _seeds(found: pd.DataFrame) -> str:
-    low, high = found["seeds"].min(), found["seeds"].max()
-    return f"{low} to {high} seeds" if low != high else f"{low} {'seed' if low == 1 else 'seeds'}"
+    return counted(found["seeds"], "seed")

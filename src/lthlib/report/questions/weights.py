@@ -22,6 +22,7 @@ from lthlib.report.figures import BLACK, MODEL_LOOKS, PAPER, POINTS, WIDTH, Look
 from lthlib.report.measures import Floats, at_stage
 from lthlib.report.reading import Reading
 from lthlib.report.statistics import DENSE_LEVEL, MIN_SEEDS, holm
+from lthlib.report.words import counted, proper
 
 LIKENESS = {
     "correlation_start": "with their start",
@@ -96,8 +97,8 @@ def within(
     empty: dict[str, float | int | str | None] = dict.fromkeys(("r", "low", "high", "p"))
     about: dict[str, float | int | str | None] = {"df": df, "subjects": subjects, "n": n}
     if subjects < MIN_SEEDS:
-        noun = "seed" if subjects == 1 else "seeds"
-        return {**empty, **about, "flags": f"{subjects} {noun}: too few for a test"}
+        flags = f"{counted(subjects, 'seed')}: too few for a test"
+        return {**empty, **about, "flags": flags}
     if df < 2:
         return {**empty, **about, "flags": "too few levels within seeds: no test"}
     own = rows[[x, y, *given]].astype(float)
@@ -249,10 +250,10 @@ def gain_sentence(rows: pd.DataFrame) -> str:
     chance = rows.groupby("model")["fresh_beats"].any()
     at_chance = [model_name(model) for model in in_order(rows["model"]) if not chance[model]]
     least, most = 100 * rows["gain"].min(), 100 * rows["gain"].max()
-    text = (
+    text = proper(
         f"Rewinding gains between {least:+.1f} and {most:+.1f} points over fresh start values in "
         f"{len(rows)} comparisons."
-    ).replace("-", "−")
+    )
     text += f" {_PRETRAINED}"
     if at_chance:
         text += (
@@ -318,7 +319,7 @@ def _r_text(row: pd.Series[Any]) -> str:
     text = f"{row['r']:.2f}"
     if not pd.isna(row["low"]):
         text += f" ({row['low']:.2f} to {row['high']:.2f})"
-    return text.replace("-", "−")
+    return proper(text)
 
 
 def _p_text(row: pd.Series[Any]) -> str:
@@ -329,6 +330,4 @@ def _p_text(row: pd.Series[Any]) -> str:
 
 def _basis(rows: pd.DataFrame) -> str:
     seeds = rows.groupby(["part", "model"])["seed"].nunique()
-    low, high = seeds.min(), seeds.max()
-    span = f"{low}" if low == high else f"{low} to {high}"
-    return f"{len(rows)} tickets, {span} {'seed' if high == 1 else 'seeds'} a model."
+    return f"{len(rows)} tickets, {counted(seeds, 'seed')} a model."

@@ -23,6 +23,7 @@ from lthlib.report.source.evidence import (
     seeds_line,
 )
 from lthlib.report.statistics import t_interval
+from lthlib.report.words import proper
 
 EACH_ROUND, SPARSITY = "pruned each round", "sparsity, %"
 Pair = tuple[int, int]
@@ -113,7 +114,7 @@ def points(outcome: tests.Outcome) -> str:
     text = f"{100 * outcome.statistic:+.1f}"
     if outcome.low is not None and outcome.high is not None:
         text += f" ({100 * outcome.low:+.1f} to {100 * outcome.high:+.1f})"
-    return text.replace("-", "−")
+    return proper(text)
 
 
 def fidelity_by_run(reading: Reading | None, pair: Pair) -> list[float]:

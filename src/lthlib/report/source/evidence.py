@@ -26,6 +26,7 @@ from lthlib.report.parts import held_part
 from lthlib.report.reading import Reading
 from lthlib.report.source import published
 from lthlib.report.statistics import DENSE_LEVEL, seed_summary
+from lthlib.report.words import counted
 from lthlib.study import PUBLISHED_AMOUNTS, Study, cumulative
 
 Ladder = Literal["secondary", "concluding"]
@@ -162,8 +163,7 @@ class Arm:
         if self.reading is None:
             return f"{name}, {NOT_RUN_YET}"
         items = self.reading.quality["items"].iloc[0]
-        plural = "seed" if self.seeds == 1 else "seeds"
-        return f"{name}, {self.seeds} {plural} and {items:,} test items"
+        return f"{name}, {counted(self.seeds, 'seed')} and {items:,} test items"
 
 
 def arms(evidence: Evidence, model: str, ladder: str) -> tuple[Arm, Arm, Arm]:
@@ -289,10 +289,9 @@ def span_line(name: str, readings: Sequence[Reading]) -> str:
     """How many seeds and items the readings of several models rest on, in words."""
     if not readings:
         return f"{name}, {NOT_RUN_YET}"
-    counts = sorted({len(reading.runs) for reading in readings})
-    span = " to ".join(dict.fromkeys(str(n) for n in (counts[0], counts[-1])))
+    seeds = counted([len(reading.runs) for reading in readings], "seed")
     items = readings[0].quality["items"].iloc[0]
-    return f"{name}, {span} {'seed' if span == '1' else 'seeds'} and {items:,} test items"
+    return f"{name}, {seeds} and {items:,} test items"
 
 
 def ours_line(columns: Sequence[Arm]) -> str:

@@ -29,6 +29,7 @@ from lthlib.report.source.evidence import (
     span_line,
 )
 from lthlib.report.statistics import DENSE_LEVEL
+from lthlib.report.words import proper
 from lthlib.study import MODELS
 
 Floats = npt.NDArray[np.float64]
@@ -322,7 +323,7 @@ def _r_text(outcome: tests.Outcome, arm: Arm | None = None) -> str:
     if outcome.statistic is None or outcome.low is None or outcome.high is None:
         return outcome.why
     text = f"{outcome.statistic:+.3f} ({outcome.low:+.2f} to {outcome.high:+.2f})"
-    return text.replace("-", "−")
+    return proper(text)
 
 
 def _verdict(said: float, again: tests.Outcome, corrected: float) -> str:

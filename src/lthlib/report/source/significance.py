@@ -22,6 +22,7 @@ import pingouin
 from scipy import stats
 
 from lthlib.errors import RecordError
+from lthlib.report.words import counted
 
 LEAST_SEEDS = 3
 SPREAD = 1e-12  # below this, numbers that should differ are the same but for rounding
@@ -78,7 +79,7 @@ def _samples(first: Sequence[float], second: Sequence[float]) -> tuple[Floats, F
 def _unfit(a: Floats, b: Floats) -> str:
     """Why no test of these two samples can be made, if so."""
     if len(a) < LEAST_SEEDS:
-        return f"{len(a)} {'seed' if len(a) == 1 else 'seeds'}"
+        return counted(len(a), "seed")
     undefined = int((~np.isfinite(a) | ~np.isfinite(b)).sum())
     return f"not defined for {undefined} of {len(a)} seeds" if undefined else ""
 

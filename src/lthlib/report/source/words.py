@@ -10,7 +10,6 @@ import pandas as pd
 
 from lthlib.reference import PUBLISHED_RATES
 from lthlib.report.exhibits import MEASURES, model_name, sparsity_text, summary_text
-from lthlib.report.findings import listed
 from lthlib.report.measures import at_stage
 from lthlib.report.reading import records_line
 from lthlib.report.source import published
@@ -24,6 +23,7 @@ from lthlib.report.source.evidence import (
     middle_level,
     rate_text,
 )
+from lthlib.report.words import counted, listed
 from lthlib.study import MODELS, PUBLISHED_AMOUNTS, cumulative
 
 ALPHA = 0.05  # the source's threshold
@@ -101,10 +101,9 @@ def _arm_sentence(arm: Arm, ladder: str) -> str:
         f"{amount_text(ladder, level)} {summary_text(MEASURES['accuracy'], rows[level])}"
         for level in shown
     ]
-    seeds = f"{arm.seeds} {'seed' if arm.seeds == 1 else 'seeds'}"
     return (
-        f"{name}, {seeds}: accuracy in %, for dense and by the share pruned each round: "
-        f"{'; '.join(parts)}. {_beats_sentence(beats.loc[shown], ladder)}"
+        f"{name}, {counted(arm.seeds, 'seed')}: accuracy in %, for dense and by the share pruned "
+        f"each round: {'; '.join(parts)}. {_beats_sentence(beats.loc[shown], ladder)}"
     )
 
 

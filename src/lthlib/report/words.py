@@ -1,11 +1,11 @@
-"""How this chapter writes its numbers: true minus signs, no negative zeros, no lonely % signs."""
+"""How the report writes counts, lists and numbers: true minus signs, no lonely % signs."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from functools import wraps
-from typing import ParamSpec
+from typing import Any, ParamSpec
 
 P = ParamSpec("P")
 
@@ -31,3 +31,19 @@ def finished(sentence: Callable[P, str]) -> Callable[P, str]:
         return _PERCENT.sub("\u00a0", proper(sentence(*args, **kwargs)))
 
     return written
+
+
+def listed(parts: Sequence[str]) -> str:
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
+
+
+def counted(numbers: int | Iterable[Any], noun: str) -> str:
+    """One count, or the ends of several, with their noun.
+
+    >>> counted(1, "seed"), counted([3, 10, 3], "seed"), counted([1600], "test item")
+    ('1 seed', '3 to 10 seeds', '1,600 test items')
+    """
+    known = [numbers] if isinstance(numbers, int) else [int(n) for n in numbers]
+    low, high = min(known), max(known)
+    span = f"{low:,}" if low == high else f"{low:,} to {high:,}"
+    return f"{span} {noun if high == 1 else noun + 's'}"
