@@ -267,9 +267,9 @@ def holm(p: pd.Series[float]) -> pd.Series[float]:
 def hedges_g_av(after: Iterable[float], before: Iterable[float]) -> float:
     """Hedges' g_av of paired values: mean difference / sqrt((s1^2 + s2^2) / 2), less its bias.
 
-    The average of the two variances stands in the denominator (the kind that Lakens 2013 calls
-    "av"), not that of the differences, so that a close pairing does not inflate it. The
-    bias goes with 1 - 3 / (4 df - 1), df = 2 (n - 1).
+    The average of the two variances stands in the denominator (d_av of Cumming 2012), not that of
+    the differences, so that a close pairing does not inflate it. The bias goes with
+    1 - 3 / (4 df - 1), df = 2 (n - 1).
     """
     first, second = (np.asarray(list(v), dtype=np.float64) for v in (after, before))
     return float(pingouin.compute_effsize(first, second, paired=True, eftype="hedges"))

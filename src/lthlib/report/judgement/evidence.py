@@ -57,7 +57,7 @@ def differences_table(tests: pd.DataFrame) -> Exhibit:
     caption = (
         f"Accuracy of each ticket minus its reference: {seeds_line(tests)}, paired by seed. In "
         "brackets: 95 % t interval over seeds. g_av: Hedges' g with the average of both variances "
-        "(Lakens 2013). Control did not train: it beats the trivial rule at no seed and its seeds "
+        "(Cumming 2012). Control did not train: it beats the trivial rule at no seed and its seeds "
         f"lie within {points_of(MARGIN)} of one another, and nothing is tested. p-values as "
         "they are and, after the arrow, after Holm within a study; "
         f"TOST and non-inferiority with a margin of {points_of(MARGIN)}. Exact sign flips cannot "

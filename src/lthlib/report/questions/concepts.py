@@ -332,12 +332,14 @@ def alignment_table(frame: pd.DataFrame, level: int) -> Exhibit:
                     text = proper(f"{row['mean']:.2f}")
                     text += "*" if row["mean"] > null[fact] else ""
                     cells.setdefault(f"{look.name}, {which}", []).append(text)
+    shown = sum(map(len, cells.values()))
     bounds = ", ".join(f"{null[fact]:.3f} ({FACTS[fact]})" for fact in facts)
     caption = (
         f"Adjusted Rand index of clusters (k-means, k = {CLUSTERS}) with facts of the items, in "
         f"dense models and at {share} % sparsity: mean over {seeds_and_items(here)}. 0 is chance. "
         f"A star: beyond the 97.5 % quantile of {SHUFFLES} shuffles of the same clusters in every "
-        f"run, at most {bounds}."
+        f"run, at most {bounds}. {shown} numbers are compared so, without adjustment: chance alone "
+        f"may star {0.025 * shown:.1f} of them, and fewer the more seeds there are."
     )
     table = pd.DataFrame(columns | cells)
     return Exhibit(caption, f"Table of {len(table)} facts of items.", frame, table=table)

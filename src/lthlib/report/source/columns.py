@@ -165,8 +165,8 @@ def floors_line(columns: Sequence[Arm]) -> str:
 def tests_line(columns: Sequence[Arm], tests_made: int) -> str:
     return (
         f"Student: two-sample t-test with pooled variance, as the source. Paired: t-test of the "
-        f"differences by seed, with their mean and 95 % t interval in points; Holm over the "
-        f"{tests_made} pairs of one column. {seeds_line(columns)}"
+        f"differences by seed, with their mean and 95 % t interval in points; Holm over "
+        f"those of the {tests_made} pairs of one column that can be tested. {seeds_line(columns)}"
     )
 
 
