@@ -5,6 +5,8 @@
 #     text_representation:
 #       extension: .py
 #       format_name: percent
+#       format_version: '1.3'
+#       jupytext_version: 1.19.6
 #   kernelspec:
 #     display_name: Python 3 (ipykernel)
 #     language: python
@@ -130,6 +132,7 @@ for found, name in studied:
     say(sentence)
     for measure in ("kl", "ece", "brier"):
         show(figures.probability_figure(found.probabilities, measure), name(measure))
+    show(figures.reliability_figure(found.reliability, found.level), name("reliability"))
     show(tables.probability_table(found.probabilities), name("probabilities"))
 
 # %% [markdown]

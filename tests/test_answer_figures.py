@@ -110,6 +110,7 @@ def every_figure(which: str) -> dict[str, Exhibit]:
         "groups": figures.group_figure(found.groups(column), found.level, words),
         "kl": figures.probability_figure(probabilities, "kl"),
         "ece": figures.probability_figure(probabilities, "ece"),
+        "reliability": figures.reliability_figure(found.reliability, found.level),
         "block": figures.block_figure(found.readings[0].matrix, found.sparsity, MODELS[0]),
         "map": figures.map_figure(matrices, found.sparsity),
     }

@@ -76,6 +76,28 @@ def test_ece_bin_by_bin() -> None:
     assert row["overconfidence"] == pytest.approx(confidence.mean() - right.mean())
 
 
+def test_reliability_holds_the_bins_behind_the_calibration_error() -> None:
+    label, z = some(2)
+    frame = pd.concat([record(label, z), record(label, 3 * z, level=1)])
+    bins = calibration.reliability(frame)
+    gap = bins["decisions"] * (bins["accuracy"] - bins["confidence"]).abs()
+    ece = gap.groupby(bins["level"]).sum() / len(label)
+    assert ece.to_numpy() == pytest.approx(calibration.calibration(frame)["ece"].to_numpy())
+    assert bins.groupby("level")["decisions"].sum().tolist() == [len(label)] * 2
+    upper = (bins["bin"] + 1) / calibration.BINS
+    assert (bins["confidence"] <= upper + 1e-12).all()
+    assert (bins["confidence"] > upper - 1 / calibration.BINS - 1e-12).all()
+
+
+def test_reliability_by_hand() -> None:
+    # Sure by 3/4 four times and right three times; sure by 0.99 once, and wrong.
+    z = [np.log(3)] * 4 + [np.log(99)]
+    bins = calibration.reliability(record(np.array([1, 1, 1, 0, 0]), np.array(z)))
+    assert bins["decisions"].tolist() == [4, 1]
+    assert bins["accuracy"].tolist() == [0.75, 0.0]
+    assert bins["confidence"].tolist() == pytest.approx([0.75, 0.99])
+
+
 def test_ece_finds_planted_overconfidence_and_passes_an_honest_model() -> None:
     draw = np.random.default_rng(3)
     z = draw.normal(0, 2, 40_000)

@@ -16,7 +16,7 @@ import pandas as pd
 from scipy import special, stats
 
 from lthlib.errors import RecordError
-from lthlib.report.measures import CASE, RECORD, Bools, Floats
+from lthlib.report.measures import CASE, RECORD, Bools, Floats, Ints
 from lthlib.report.statistics import DENSE_LEVEL
 
 BINS = 15
@@ -72,9 +72,22 @@ def expected_calibration_error(confidence: Floats, right: Bools, *, bins: int = 
     >>> round(expected_calibration_error(confidence, right), 4)  # 3/4 |2/3 - 0.9| + 1/4 |0 - 0.6|
     0.325
     """
-    index = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
-    gaps = np.bincount(index, weights=right - confidence, minlength=bins)
+    gaps = np.bincount(_bin(confidence, bins), weights=right - confidence, minlength=bins)
     return float(abs(gaps).sum() / len(right))
+
+
+def _bin(confidence: Floats, bins: int) -> Ints:
+    """The bin of each confidence: `bins` of equal width on (0, 1], each with its upper end."""
+    return np.asarray(np.clip(np.ceil(confidence * bins) - 1, 0, bins - 1), dtype=np.int64)
+
+
+def _given(part: pd.DataFrame) -> tuple[Floats, Bools]:
+    """The probability of each given answer, and whether it is right.
+
+    The answer is the one that was given: rounded logits may tie, and 1/2 says neither.
+    """
+    z, answer = part["log_odds"].to_numpy(), part["prediction"].to_numpy()
+    return probability(np.where(answer == 1, z, -z)), answer == part["label"].to_numpy()
 
 
 def calibration(predictions: pd.DataFrame, *, bins: int = BINS) -> pd.DataFrame:
@@ -92,15 +105,33 @@ def calibration(predictions: pd.DataFrame, *, bins: int = BINS) -> pd.DataFrame:
     rows = []
     for key, part in with_log_odds(predictions).groupby(RECORD, sort=True):
         z, y = part["log_odds"].to_numpy(), part["label"].to_numpy()
-        answer = part["prediction"].to_numpy()
-        # The answer as it was given: rounded logits may tie, and 1/2 says neither.
-        confidence, right = probability(np.where(answer == 1, z, -z)), answer == y
+        confidence, right = _given(part)
         error = expected_calibration_error(confidence, right, bins=bins)
         brier = np.mean((probability(z) - y) ** 2)
         nll = np.mean(np.logaddexp(0, np.where(y == 1, -z, z)))
         mean = confidence.mean()
         rows.append((*key, len(part), error, brier, nll, mean, mean - right.mean()))
     return pd.DataFrame(rows, columns=[*RECORD, "decisions", *CALIBRATION])
+
+
+def reliability(predictions: pd.DataFrame, *, bins: int = BINS) -> pd.DataFrame:
+    """The bins behind the calibration error: a reliability diagram (DeGroot and Fienberg 1983).
+
+    Returns run, level, branch, stage, bin, decisions, confidence (mean probability of the given
+    answers), accuracy: a row for each bin of each record that holds a decision. The decisions'
+    weighted mean of |accuracy - confidence| is `ece` of :func:`calibration`.
+    Raises RecordError as :func:`with_log_odds` does.
+    """
+    frame = with_log_odds(predictions)
+    confidence, right = _given(frame)
+    binned = frame[RECORD].assign(
+        bin=_bin(confidence, bins), confidence=confidence, accuracy=right.astype(float)
+    )
+    return binned.groupby([*RECORD, "bin"], as_index=False).agg(
+        decisions=("accuracy", "size"),
+        confidence=("confidence", "mean"),
+        accuracy=("accuracy", "mean"),
+    )
 
 
 # -- pruned against dense -------------------------------------------------------------------------

@@ -46,7 +46,7 @@ from lthlib.report.figures import (
 )
 from lthlib.report.measures import Floats
 from lthlib.report.panels import PANEL_HEIGHT, ladder_panels, spoken
-from lthlib.report.statistics import DENSE_LEVEL
+from lthlib.report.statistics import DENSE_LEVEL, t_interval
 from lthlib.report.words import counted, proper
 
 NULL = Look("label-blind null", BLACK, "_", "--")
@@ -57,6 +57,7 @@ LOOKS = {
     "fidelity_skill": Look("same skill only", GREEN, "^", "-."),
     "floor": Look("dense, other seed", PURPLE, "P", ":"),
 }
+LEAST_IN_BIN = 10
 NEAR_FLOOR = (-8.0, 8.0)  # ends of an axis, in points: 100 to 0 hides what lies near the floor
 _BLIND = "Label-blind null: a model with the ticket's share of each answer, which looks at nothing."
 
@@ -153,6 +154,62 @@ def probability_figure(frame: pd.DataFrame, name: str) -> Exhibit:
         for axes in exhibit.figure.axes:
             axes.set_yscale("log", nonpositive="clip")
     return exhibit
+
+
+def reliability_figure(bins: pd.DataFrame, level: int) -> Exhibit:
+    """Reliability diagram: are answers right as often as their probability says?
+
+    bins: of :func:`calibration.reliability`, with the model; drawn for dense and one level.
+    """
+    chosen = bins[bins["level"].isin([DENSE_LEVEL, level])]
+    least = min(LEAST_IN_BIN, chosen["decisions"].max())  # few items fill no bin
+    chosen = chosen[chosen["decisions"] >= least]
+    data = pd.DataFrame(
+        {"model": model, "level": place, "bin": number, "seeds": len(own)}
+        | {"confidence": own["confidence"].mean(), "accuracy": own["accuracy"].mean()}
+        | dict(zip(("low", "high"), t_interval(own["accuracy"])[:2], strict=True))
+        for (model, place, number), own in chosen.groupby(["model", "level", "bin"])
+    )
+    share = f"{sparsity_text(chosen.loc[chosen['level'] == level, 'sparsity'].mean())} %"
+    looks = {DENSE_LEVEL: LOOKS["floor"], level: LOOKS["main"]}
+    names = {DENSE_LEVEL: "dense", level: f"ticket, {share}"}
+    with paper_style():
+        figure, panels = _panels(data, "answers that are right, %", levels=False)
+        for axes, model in panels:
+            axes.plot([0, 100], [0, 100], color=BLACK, linestyle="--", lw=1, label="calibrated")
+            for place, look in looks.items():
+                own = data[(data["model"] == model) & (data["level"] == place)]
+                middle = _in_percent(own["accuracy"])
+                low, high = (
+                    _in_percent(own[end].fillna(own["accuracy"])) for end in ("low", "high")
+                )
+                axes.errorbar(
+                    _in_percent(own["confidence"]),
+                    middle,
+                    yerr=[middle - low.clip(0, 100), high.clip(0, 100) - middle],
+                    color=look.colour,
+                    marker=look.marker,
+                    markersize=6,
+                    linestyle=look.line,
+                    label=names[place],
+                )
+            axes.set(xlim=(48, 101), ylim=(0, 103))
+        panels[-1][0].set_xlabel("mean probability of the given answers, %")
+        finish_axes(figure, panels[0][0])
+    caption = (
+        f"Reliability of dense models and of tickets at {share} sparsity: how often answers are "
+        f"right, by the probability that the model gives them, {_seeds(chosen)}; bars: 95 % t "
+        "interval over seeds. Below the diagonal a model is too sure of itself. Bins as for the "
+        f"calibration error; a bin of fewer than {least} decisions of a seed is left out."
+    )
+    alt = "; ".join(
+        f"{model_name(model)}, {names[int(own['level'].iloc[0])]}: right "
+        f"{100 * own['accuracy'].iloc[0]:.0f} % at {100 * own['confidence'].iloc[0]:.0f} % sure, "
+        f"{100 * own['accuracy'].iloc[-1]:.0f} % at {100 * own['confidence'].iloc[-1]:.0f} %"
+        for model, rows in _by_model(data)
+        for _, own in rows.groupby("level")
+    )
+    return Exhibit(caption, f"Reliability diagram, a panel a model. {alt}.", data, figure)
 
 
 def _beside(

@@ -36,6 +36,11 @@ class Answers:
         return for_each(self.readings, probabilities)
 
     @cached_property
+    def reliability(self) -> pd.DataFrame:
+        """Accuracy in each bin of confidence: see :func:`calibration.reliability`."""
+        return for_each(self.readings, lambda r: calibration.reliability(_main(r)))
+
+    @cached_property
     def exemplars(self) -> pd.DataFrame:
         """Shares of exemplars, and `blind`, the PIE of shuffled answers."""
         return self._with_blind(answers.exemplar_shares, "pie")
