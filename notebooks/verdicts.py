@@ -5,6 +5,8 @@
 #     text_representation:
 #       extension: .py
 #       format_name: percent
+#       format_version: '1.3'
+#       jupytext_version: 1.19.6
 #   kernelspec:
 #     display_name: Python 3 (ipykernel)
 #     language: python
@@ -58,6 +60,7 @@ if judged:
     sentence = verdicts.verdict_sentence(judged.rows)
     number("verdict-sentence", sentence)
     say(sentence)
+    say(verdicts.dense_sentence(judged.scored))
     show(verdicts.verdict_grid(judged.rows), "verdict-grid")
     show(verdicts.verdict_table(judged.rows), "verdict-table")
 

@@ -450,3 +450,14 @@ def test_synthetic_levels_carry_what_scores_need() -> None:
     """The made-up records of other tests and the scores of these have the same columns."""
     levels = synthetic.levels(synthetic.predictions(levels=1))
     assert {"validation_accuracy", "sparsity", "sparsity_all"} <= set(levels) & set(SCORED)
+
+
+def test_a_dense_model_that_learned_little_is_told_apart() -> None:
+    def dense(model: str, shares: list[float]) -> pd.DataFrame:
+        runs = [f"{model}-{seed}" for seed in range(len(shares))]
+        return pd.DataFrame({"model": model, "run": runs, "accuracy": shares})
+
+    frame = pd.concat([dense("uniter", [0.97, 0.71, 0.96]), dense("lxmert", [0.97, 0.98, 0.99])])
+    sentence = verdicts.dense_sentence(frame.assign(level=0, branch="main"))
+    assert "97.0 to 99.0 % for LXMERT and 71.0 to 97.0 % for UNITER" in sentence
+    assert "UNITER (lowest but one: 96.0 %)" in sentence and "Over 3 seeds" in sentence

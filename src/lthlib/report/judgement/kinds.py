@@ -41,6 +41,7 @@ from lthlib.report.judgement.equivalence import (
 from lthlib.report.judgement.verdicts import points, points_of, seeds_line
 from lthlib.report.plain import plain_table
 from lthlib.report.statistics import ALPHA, DENSE_LEVEL, MIN_SEEDS, Floats
+from lthlib.report.words import counted
 
 DRAWS = 2000
 JACKPOT, SECONDARY, NO_PRIZE, UNDECIDED = "jackpot", "secondary prize", "neither", "undecided"
@@ -222,9 +223,10 @@ def prizes_table(found: pd.DataFrame) -> Exhibit:
         rows.append(cells | {"prize": row["prize"]})
     caption = (
         f"Jackpot and secondary prize (after Ma et al. 2021, section 2.2): short recipe "
-        f"{found['short_n'].min()} seeds, sufficient recipe {found['sufficient_n'].min()} seeds, "
-        "paired by seed within a recipe; in brackets: mean difference in points. Dense is reached "
-        f"where the ticket is not inferior (within {points_of(MARGIN)}, one-sided) and missed "
+        f"{counted(int(found['short_n'].min()), 'seed')}, sufficient recipe "
+        f"{counted(int(found['sufficient_n'].min()), 'seed')}, paired by seed within a recipe; in "
+        "brackets: mean difference in points. Dense is reached where the ticket is not inferior "
+        f"(within {points_of(MARGIN)}, one-sided) and missed "
         "where it is shown to be worse; fresh start values are beaten where the ticket is shown "
         "to be better; each at 5 % after Holm. Jackpot: both under the sufficient recipe. "
         "Secondary prize: fresh start values beaten under it, and dense reached under the short "

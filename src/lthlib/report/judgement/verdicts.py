@@ -41,7 +41,7 @@ from lthlib.report.judgement.equivalence import (
 )
 from lthlib.report.reading import Reading
 from lthlib.report.statistics import ALPHA, DENSE_LEVEL, t_interval
-from lthlib.report.words import listed, proper
+from lthlib.report.words import counted, listed, proper
 
 TITLES = {
     "dense": "dense",
@@ -53,6 +53,10 @@ TITLES = {
 NOT_WORSE = (EQUIVALENT, SUPERIOR)
 NOT_INFERIOR = f"{INCONCLUSIVE}, not inferior"
 _KEPT: Measure = MEASURES["relative_fidelity"]
+
+
+APART = 2.0
+"""Points by which one seed's dense model must trail all others to be told apart."""
 
 
 @dataclass(frozen=True)
@@ -281,6 +285,24 @@ def _conclusion(dense: pd.DataFrame) -> str:
 def _word(row: pd.Series[Any]) -> str:
     """A verdict as it is shown: non-inferiority is a finding, if not the one that was asked for."""
     return NOT_INFERIOR if row["verdict"] == INCONCLUSIVE and _not_inferior(row) else row["verdict"]
+
+
+def dense_sentence(scored: pd.DataFrame) -> str:
+    """Between which accuracies the dense models of each model lie over seeds.
+
+    A seed whose dense model learned little makes its tickets look good, and every interval wide.
+    """
+    dense = scored[(scored["level"] == DENSE_LEVEL) & (scored["branch"] == "main")]
+    parts = []
+    for model in in_order(dense["model"]):
+        shares = 100 * dense.loc[dense["model"] == model, "accuracy"].sort_values()
+        text = f"{shares.iloc[0]:.1f} to {shares.iloc[-1]:.1f} % for {model_name(model)}"
+        apart = len(shares) > 2 and shares.iloc[1] - shares.iloc[0] > APART
+        parts.append(f"{text} (lowest but one: {shares.iloc[1]:.1f} %)" if apart else text)
+    return (
+        f"Over {counted(dense.groupby('model')['run'].nunique(), 'seed')} the dense models' own "
+        f"accuracy lies at {listed(parts)}; where that is a wide range, so are the intervals below."
+    )
 
 
 def _not_inferior(row: pd.Series[Any]) -> bool:
