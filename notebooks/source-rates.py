@@ -5,6 +5,8 @@
 #     text_representation:
 #       extension: .py
 #       format_name: percent
+#       format_version: '1.3'
+#       jupytext_version: 1.19.6
 #   kernelspec:
 #     display_name: Python 3 (ipykernel)
 #     language: python
@@ -15,8 +17,8 @@
 # # The main source, made again: learning rates
 #
 # The {ref}`main source <hu>` ran VisualBERT and LXMERT on Visual Spatial Reasoning at five learning
-# rates, once each. Ours run the same grid on `digits`, with three seeds, as published; below it
-# stand lottery tickets over a wider range of rates.
+# rates, once each. Ours run the same grid on `digits`, as published; below it stand lottery tickets
+# over a wider range of rates.
 
 # %% tags=["parameters", "hide-input"]
 # One line alone would be read as IPython's magic of that name.

@@ -22,7 +22,7 @@ def test_the_table_counts_seeds_by_start() -> None:
     exhibit = start_table(accuracies(0.5, beats=False))
     assert exhibit.table is not None
     assert list(exhibit.table["start"]) == ["pretrained", "random"]
-    assert list(exhibit.table["beats the trivial rule"]) == ["3 of 3 seeds", "0 of 3 seeds"]
+    assert list(exhibit.table["beats the trivial rule, seeds"]) == ["at 3 of 3", "at 0 of 3"]
     assert exhibit.table["accuracy, %"].iloc[1].startswith("51.0")
     assert exhibit.data["mean"].to_list() == pytest.approx([0.91, 0.51])
 

@@ -245,7 +245,7 @@ def likeness_figure(frame: pd.DataFrame, measure: str = "cka") -> Exhibit:
     title = MEASURES[measure].title
     figure = ladder_panels(data, SITES, series="site", label=title, lines=lines)
     caption = (
-        f"{title} of the hidden states of dense and pruned model: mean over "
+        f"{title[0].upper()}{title[1:]} of the hidden states of dense and pruned model: mean over "
         f"{seeds_and_items(frame)}; bars: 95 % t interval over seeds. {_HOW[measure]} "
         f"{_floor_text(frame, measure)}"
     )

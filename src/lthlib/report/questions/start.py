@@ -15,13 +15,12 @@ from lthlib.report.exhibits import (
     Exhibit,
     in_order,
     model_name,
-    seeds_and_items,
     summary_text,
 )
 from lthlib.report.plain import plain_table
 from lthlib.report.reading import Reading
 from lthlib.report.statistics import DENSE_LEVEL, seed_summary
-from lthlib.report.words import listed
+from lthlib.report.words import counted, listed
 
 _START = ["model", "start", "epochs"]
 
@@ -54,12 +53,13 @@ def start_table(accuracies: pd.DataFrame) -> Exhibit:
                 "start": key[1],
                 "epochs": str(key[2]),
                 "accuracy, %": summary_text(MEASURES["accuracy"], summary),
-                "beats the trivial rule": f"{int(part['beats'].sum())} of {len(part)} seeds",
+                "beats the trivial rule, seeds": f"at {int(part['beats'].sum())} of {len(part)}",
             }
         )
+    seeds = counted([len(part) for _, part in _parts(accuracies)], "seed")
     caption = (
-        f"Dense models by where they start: {seeds_and_items(accuracies)}. In brackets: 95 % t "
-        "interval over seeds, cut where accuracy ends."
+        f"Dense models by where they start: {seeds} each, {accuracies['items'].max():,} test "
+        "items. In brackets: 95 % t interval over seeds, cut where accuracy ends."
     )
     return plain_table(pd.DataFrame(body), caption, data=pd.DataFrame(data))
 

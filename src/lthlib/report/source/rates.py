@@ -36,6 +36,7 @@ from lthlib.report.source.evidence import (
     printed_share,
     rate_text,
 )
+from lthlib.report.words import counted
 
 
 # -- learning rates -------------------------------------------------------------------------------
@@ -151,8 +152,7 @@ def _constant_levels(arm: Arm) -> pd.DataFrame:
 
 
 def _fewest(columns: Sequence[Arm]) -> str:
-    seeds = sorted({arm.seeds for arm in columns}) or [0]
-    text = " to ".join(dict.fromkeys(str(n) for n in (seeds[0], seeds[-1])))
+    seeds = counted([arm.seeds for arm in columns] or [0], "seed")
     items = [arm.reading.quality["items"].iloc[0] for arm in columns if arm.reading]
     on = f" on {items[0]:,} test items" if items else ""
-    return f"Ours: means over {text} seeds of each learning rate{on}, without intervals."
+    return f"Ours: means over {seeds} of each learning rate{on}, without intervals."
