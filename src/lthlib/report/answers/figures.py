@@ -396,9 +396,9 @@ def exemplar_figure(shares: pd.DataFrame) -> Exhibit:
             axes.fill_between(own["level"], low, high, color=BLUE, alpha=0.2, lw=0)
             axes.set_ylim(bottom=0)
         finish_axes(figure, panels[0][0])
-    seeds = _range(shares["seeds"])
+    seeds = counted(shares["seeds"], "seed")
     caption = (
-        f"Pruning-identified exemplars: decisions whose most frequent answer over {seeds} seeds "
+        f"Pruning-identified exemplars: decisions whose most frequent answer over {seeds} "
         f"changes from dense to pruned, of {_range(shares['decisions'])} (band: exact 95 % "
         "interval over decisions; seeds are not resampled). Halves: dense models of one half of "
         "the seeds against tickets of the other, and (dotted) against dense models of the other, "

@@ -26,7 +26,7 @@ from lthlib.report.exhibits import (
 )
 from lthlib.report.plain import plain_table
 from lthlib.report.statistics import ALPHA, DENSE_LEVEL, holm, seed_summary, t_interval
-from lthlib.report.words import proper
+from lthlib.report.words import counted, proper
 
 IS_DENSE = "is dense"
 _SIGNED = -1.0  # the least that a difference of shares can be
@@ -110,7 +110,7 @@ def exemplar_table(shares: pd.DataFrame, icc: pd.DataFrame) -> Exhibit:
     }
     caption = (
         "Pruning-identified exemplars (PIE, Hooker et al. 2019): decisions whose most frequent "
-        f"answer over {_range(data['seeds'])} seeds changes from dense to pruned, of "
+        f"answer over {counted(data['seeds'], 'seed')} changes from dense to pruned, of "
         f"{_range(data['decisions'])}; in brackets the exact 95 % interval over decisions, seeds "
         "not resampled. Right before, right now: PIE where only the dense, only the pruned answer "
         "is right. Tied: no most frequent answer, no PIE. Halves: dense models of half of the "

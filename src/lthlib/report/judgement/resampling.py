@@ -22,6 +22,7 @@ from lthlib.report.measures import at_stage
 from lthlib.report.plain import plain_table
 from lthlib.report.reading import Reading
 from lthlib.report.statistics import ALPHA, DENSE_LEVEL, MIN_SEEDS, Floats, Interval, t_interval
+from lthlib.report.words import counted
 
 DRAWS = 2000
 
@@ -174,8 +175,9 @@ def resampling_table(intervals: pd.DataFrame, within: pd.DataFrame) -> Exhibit:
                 "seeds better": f"{int(seeds['better'])} of {row['n']}",
             }
         )
+    over = counted(int(intervals["n"].max()), "seed")
     caption = (
-        f"Accuracy minus dense under two kinds of chance, {intervals['n'].max()} seeds and "
+        f"Accuracy minus dense under two kinds of chance, {over} and "
         f"{intervals['items'].max():,} test items: 95 % t interval over seeds with the items as "
         f"given, and 95 % percentile interval of {DRAWS:,} crossed bootstrap draws of seeds and "
         "items, which is too narrow where few seeds differ much. Seeds worse and better: where "

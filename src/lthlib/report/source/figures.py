@@ -46,6 +46,7 @@ from lthlib.report.source.evidence import (
 )
 from lthlib.report.source.rates import by_rate
 from lthlib.report.statistics import DENSE_LEVEL
+from lthlib.report.words import counted
 from lthlib.study import PUBLISHED_AMOUNTS, PUBLISHED_ROUNDS, cumulative
 
 SOURCE = Look("source", BLACK, "X", (0, (1, 1)))
@@ -177,10 +178,10 @@ def rates_figure(evidence: Evidence, *, model: str, task: str, table: str) -> Ex
         finish_axes(figure, panels[0])
     data = pd.concat(rows, ignore_index=True)
     times = PUBLISHED_RATES[0] / printed.cells["learning_rate"].min()
-    seeds = sorted({len(r.runs) for r in readings if r is not None}) or [0]
+    seeds = counted([len(r.runs) for r in readings if r is not None] or [0], "seed")
     caption = (
         f"Accuracy over all decisions of {model_name(model)}: above the source on Open-I "
-        f"({printed.runs}), below ours on {task} (mean of {seeds[-1]} seeds, no interval). Lines: "
+        f"({printed.runs}), below ours on {task} (mean of {seeds}, no interval). Lines: "
         f"the source's five learning rates, and ours in the same order, {times:g} times as "
         f'large. Dashed: the answer "nothing found" to everything, '
         f"{100 * published.ALL_NEGATIVE:.2f} % for the source"

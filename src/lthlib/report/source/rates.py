@@ -83,7 +83,7 @@ def rate_fidelity_table(
         "source: fidelity, %": [printed.share_text("fidelity", *pair) for pair in pairs],
         f"{arm.name}: fidelity, %": [mean_text(values[p], arm.gap) for p in pairs],
         "ours: both constant": [
-            f"{(constant[a] & constant[b]).sum()} of {arm.seeds} seeds"
+            f"{(constant[a] & constant[b]).sum()} of {counted(arm.seeds, 'seed')}"
             if arm.reading is not None
             else arm.gap
             for a, b in pairs
