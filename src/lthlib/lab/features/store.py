@@ -101,6 +101,11 @@ class RegionStore:
         self._boxes = layout.open(path, "boxes")
         self._rows = {image: row for row, image in enumerate(self.images)}
 
+    @property
+    def digest(self) -> str:
+        """What names the store's content: two stores with the same digest hold the same."""
+        return sha256(to_json(self.about["sha256"]))
+
     def __len__(self) -> int:
         return len(self.images)
 
