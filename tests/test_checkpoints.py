@@ -182,8 +182,10 @@ LAYOUTS: dict[str, tuple[str, Callable[[str], str], tuple[str, ...]]] = {
     "LXMERT, native": (
         "lxmert",
         "module.bert.{}".format,
-        ("module.cls.predictions.bias", "module.obj_predict_head.decoder_dict.obj.bias")
-        + ("module.answer_head.logit_fc.3.weight",),
+        (
+            *("module.cls.predictions.bias", "module.obj_predict_head.decoder_dict.obj.bias"),
+            "module.answer_head.logit_fc.3.weight",
+        ),
     ),
     "LXMERT, the hub": ("lxmert", "bert.{}".format, ("answer_head.logit_fc.3.bias",)),
     "LXMERT, fine-tuned": ("lxmert", "lxmert.{}".format, ("answer_head.logit_fc.0.weight",)),
