@@ -21,7 +21,9 @@ REGIONS, FEATURE_DIM = 4, 16
 SUBJECT, OBJECT = 0, 1
 
 
-def follow_captions(items: pd.DataFrame, folder: Path, *, share: float, seed: int = 0) -> RegionStore:
+def follow_captions(
+    items: pd.DataFrame, folder: Path, *, share: float, seed: int = 0
+) -> RegionStore:
     """A store with regions of each item: subject, object, and two that mean nothing.
 
     items: columns item, relation and label (0 or 1). Features say which region is the subject and
