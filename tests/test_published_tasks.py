@@ -143,10 +143,13 @@ def test_fewer_items_are_the_first_of_one_shuffled_order(data: Path) -> None:
         load("vsr-random", train_items=500)
 
 
-def test_without_a_data_folder_it_says_what_to_set(monkeypatch: Any) -> None:
-    monkeypatch.delenv("LTHLIB_DATA", raising=False)
-    with pytest.raises(TaskError, match="set LTHLIB_DATA to the folder"):
+def test_without_the_files_it_says_how_to_get_them(monkeypatch: Any, tmp_path: Path) -> None:
+    monkeypatch.setenv("LTHLIB_DATA", str(tmp_path))
+    with pytest.raises(TaskError, match=r"train.jsonl cannot be read .*`lth data get`"):
         load("vsr-random")
+    monkeypatch.delenv("LTHLIB_DATA")
+    monkeypatch.setenv("LTHLIB_CACHE", str(tmp_path / "cache"))
+    assert published.data_folder() == tmp_path / "cache" / "data"
 
 
 def test_a_line_that_is_no_item_is_named(data: Path, tmp_path: Path) -> None:
@@ -275,3 +278,41 @@ def test_boxes_that_follow_real_captions_are_learned(tmp_path: Path) -> None:
             found[regions] = (made["label"] == made["prediction"]).mean()
     assert 0.92 < found["shown"] < 0.965
     assert 0.42 < found["none"] < 0.58
+
+
+# -- the command line -------------------------------------------------------------------------
+def test_features_on_the_command_line(data: Path, tmp_path: Path, capsys: Any) -> None:
+    from lthlib.workflow.cli import main
+
+    draw = np.random.default_rng(1)
+    images = [f"{i:012d}.jpg" for i in range(12)]
+    corner = draw.uniform(0, 0.5, (12, 2, 2))
+    path = tmp_path / "regions.npz"
+    np.savez(
+        path,
+        images=np.array(images),
+        features=draw.normal(size=(12, 2, 3)).astype(np.float32),
+        boxes=np.concatenate([corner, corner + 0.3], axis=-1),
+    )
+    imported = ["features", "import", "mine", "npz", str(path), "--extractor", "X101"]
+    assert main(imported) == 0
+    assert "12 images, 2 regions of 3 features, extractor: X101" in capsys.readouterr().out
+    assert main(["features", "check", "mine", "--task", "vsr-random"]) == 0
+    assert "regions for every item of vsr-random" in capsys.readouterr().out
+    assert main(imported) == 1
+    assert "holds a finished store" in capsys.readouterr().err
+    assert main(["features", "import", "other"]) == 1
+    assert "give a format and a file" in capsys.readouterr().err
+    assert main(["features", "check", "nothing"]) == 1
+    assert main(["features", "check", "mine", "--task", "open-i"]) == 1
+    assert "has no regions of 70 images" in capsys.readouterr().err
+
+
+def test_data_on_the_command_line(data: Path, capsys: Any) -> None:
+    from lthlib.workflow.cli import main
+
+    assert main(["data", "list"]) == 0
+    said = capsys.readouterr().out
+    assert "vsr: complete" in said and "open-i: complete" in said and "Apache-2.0" in said
+    assert main(["data", "get", "vsr"]) == 1
+    assert "not the published file" in capsys.readouterr().err

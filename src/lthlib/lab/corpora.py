@@ -140,7 +140,8 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise TaskError(
-            f"{path} cannot be read ({reason}): name the folder that holds vsr/ and openi/"
+            f"{path} cannot be read ({reason}): name the folder that holds vsr/ and openi/, "
+            "or fetch them with `lth data get`"
         ) from None
 
 

@@ -26,6 +26,7 @@ from lthlib.errors import TaskError
 from lthlib.lab import corpora
 from lthlib.lab.features.store import RegionStore
 from lthlib.lab.tasks import vocabulary
+from lthlib.lab.tasks.cache import default_folder
 from lthlib.lab.tasks.inputs import Inputs, Split, StoredInputs, Task
 
 PARTS = ("train", "validation", "test")
@@ -39,11 +40,8 @@ Parts = Mapping[str, pd.DataFrame]
 
 
 def data_folder(chosen: Path | str | None = None) -> Path:
-    """Where published data lies: `chosen`, else $LTHLIB_DATA. Raises TaskError with neither."""
-    found = chosen or os.environ.get("LTHLIB_DATA")
-    if not found:
-        raise TaskError("published data is needed: set LTHLIB_DATA to the folder that holds it")
-    return Path(found)
+    """Where published data lies: `chosen`, else $LTHLIB_DATA, else `data` in the cache folder."""
+    return Path(chosen or os.environ.get("LTHLIB_DATA") or default_folder() / "data")
 
 
 def load(
@@ -66,6 +64,8 @@ def load(
     parts = {
         part: _some(table, (items or {}).get(part)) for part, table in recipe.read(root).items()
     }
+    if store is not None:
+        parts = _placed(parts, store)
     words = vocabulary_of(parts["train"]["text"])
     splits = {part: _split(table, recipe, words, store) for part, table in parts.items()}
     return Task(
@@ -77,6 +77,17 @@ def load(
         feature_dim=store.feature_dim if store else 1,
         **splits,
     )
+
+
+def _placed(parts: Parts, store: RegionStore) -> Parts:
+    """The parts with each item's row of the store; all images that lack one are refused at once.
+
+    A store may hold regions of each item rather than of each image.
+    """
+    every = pd.concat(parts.values(), keys=parts.keys())
+    own = every["item"].iloc[0] in store
+    every = every.assign(row=store.rows(every["item" if own else "image"]))
+    return {part: every.loc[part] for part in parts}
 
 
 # -- text -----------------------------------------------------------------------------------------
@@ -98,9 +109,7 @@ def _split(
         shown = torch.ones(1, 1, dtype=torch.bool).expand(count, 1)
         inputs = Inputs(ids, mask, blank.expand(count, 1, 1), blank.expand(count, 1, 4), shown)
     else:
-        # A store may hold regions of each item rather than of each image.
-        names = table["item" if table["item"].iloc[0] in store else "image"]
-        inputs = StoredInputs(ids, mask, torch.from_numpy(store.rows(names)), store)
+        inputs = StoredInputs(ids, mask, torch.tensor(table["row"].to_numpy()), store)
     labels = torch.tensor(table[list(recipe.decisions)].to_numpy(dtype=np.int64))
     facts = table[[c for c in recipe.facts if c in table]].reset_index(drop=True)
     return Split(tuple(table["item"]), inputs, labels, facts)
