@@ -294,7 +294,7 @@ def test_features_on_the_command_line(data: Path, tmp_path: Path, capsys: Any) -
         features=draw.normal(size=(12, 2, 3)).astype(np.float32),
         boxes=np.concatenate([corner, corner + 0.3], axis=-1),
     )
-    imported = ["features", "import", "mine", "npz", str(path), "--extractor", "X101"]
+    imported = ["features", "import", "mine", str(path), "--format", "npz", "--extractor", "X101"]
     assert main(imported) == 0
     assert "12 images, 2 regions of 3 features, extractor: X101" in capsys.readouterr().out
     assert main(["features", "check", "mine", "--task", "vsr-random"]) == 0
@@ -302,7 +302,7 @@ def test_features_on_the_command_line(data: Path, tmp_path: Path, capsys: Any) -
     assert main(imported) == 1
     assert "holds a finished store" in capsys.readouterr().err
     assert main(["features", "import", "other"]) == 1
-    assert "give a format and a file" in capsys.readouterr().err
+    assert "give --format and what to import" in capsys.readouterr().err
     assert main(["features", "check", "nothing"]) == 1
     assert main(["features", "check", "mine", "--task", "open-i"]) == 1
     assert "has no regions of 70 images" in capsys.readouterr().err

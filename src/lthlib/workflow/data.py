@@ -22,14 +22,20 @@ def add_commands(add: Add) -> None:
     features.epilog = (
         "Formats: lxmert-tsv (a file), vsr (a folder with features.pt, boxes.pt and names.txt), "
         "openi (a pickle), npz and hdf5 (arrays images, features, boxes and, where boxes are in "
-        "pixels, sizes). Stopped imports go on when the same command is run again."
+        "pixels, sizes). extract reads a folder of images with torchvision's Faster R-CNN. What "
+        "was stopped goes on when the same command is run again."
     )
-    features.add_argument("action", choices=("import", "check"))
+    features.add_argument("action", choices=("import", "extract", "check"))
     features.add_argument("name", help="name of the store in the data folder")
-    features.add_argument("format", nargs="?", help="what is imported")
-    features.add_argument("source", nargs="?", type=Path, help="file or folder to import")
+    features.add_argument("source", nargs="?", type=Path, help="what to read")
+    features.add_argument("--format", help="import: of the source")
     features.add_argument("--extractor", default="not said", help="who made the features")
     features.add_argument("--half", action="store_true", help="16 bits: half the disk, 3 digits")
+    features.add_argument("--regions", type=int, default=36, help="extract: how many an image (36)")
+    features.add_argument(
+        "--overlap", type=float, default=0.5,
+        help="extract: IoU above which the worse of two regions is left out (0.5; source: 0.04)",
+    )  # fmt: skip
     features.add_argument("--task", help="check whether the store has all that a task needs")
     _add_folder(features)
 
@@ -59,14 +65,15 @@ def _features(options: argparse.Namespace) -> int:
     from lthlib.lab.tasks.published import data_folder
 
     folder = data_folder(options.folder) / "features" / options.name
-    return _import(options, folder) if options.action == "import" else _check(options, folder)
+    actions = {"import": _import, "extract": _extract, "check": _check}
+    return actions[options.action](options, folder)
 
 
 def _import(options: argparse.Namespace, folder: Path) -> int:
     from lthlib.lab.features.sources import import_regions, open_source
 
     if not options.format or not options.source:
-        raise FeatureError("give a format and a file to import: see `lth features --help`")
+        raise FeatureError("give --format and what to import: see `lth features --help`")
     source = open_source(options.format, options.source)
     kept = import_regions(
         source,
@@ -76,6 +83,19 @@ def _import(options: argparse.Namespace, folder: Path) -> int:
         say=_said,
     )
     print(_told(kept))
+    return 0
+
+
+def _extract(options: argparse.Namespace, folder: Path) -> int:
+    import torch
+
+    from lthlib.lab.features.extract import Extractor, extract_folder, pretrained
+
+    if not options.source:
+        raise FeatureError("give a folder of images: see `lth features --help`")
+    detector = pretrained().to("cuda" if torch.cuda.is_available() else "cpu")
+    extractor = Extractor(detector, regions=options.regions, overlap=options.overlap)
+    print(_told(extract_folder(extractor, options.source, folder, half=options.half, say=_said)))
     return 0
 
 

@@ -79,15 +79,15 @@ def load(
     )
 
 
-def _placed(parts: Parts, store: RegionStore) -> Parts:
+def _placed(parts: Parts, store: RegionStore) -> dict[str, pd.DataFrame]:
     """The parts with each item's row of the store; all images that lack one are refused at once.
 
     A store may hold regions of each item rather than of each image.
     """
     every = pd.concat(parts.values(), keys=parts.keys())
-    own = every["item"].iloc[0] in store
-    every = every.assign(row=store.rows(every["item" if own else "image"]))
-    return {part: every.loc[part] for part in parts}
+    by_item = every["item"].iloc[0] in store
+    every = every.assign(row=store.rows(every["item" if by_item else "image"]))
+    return {str(part): own.droplevel(0) for part, own in every.groupby(level=0, sort=False)}
 
 
 # -- text -----------------------------------------------------------------------------------------
