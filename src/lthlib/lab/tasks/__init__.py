@@ -24,7 +24,8 @@ from lthlib.lab.tasks.scenes import render as render_scenes
 __all__ = ["TASKS", "Inputs", "Split", "Task", "load", "render"]
 
 _RECIPES = {recipe.name: recipe for recipe in (digits.RECIPE, digit_reports.RECIPE)}
-TASKS = (*_RECIPES, *published.PUBLISHED)
+TASKS = tuple(_RECIPES)
+"""Those that are made; `published.PUBLISHED` holds the others."""
 MOST = 200_000  # items of one part; as many take about a gigabyte
 
 
@@ -46,8 +47,8 @@ def load(
     (:func:`lthlib.lab.tasks.published.load`).
     Raises TaskError for an unknown name, a seed below 0, or a count that cannot be.
     """
-    if name not in TASKS:
-        raise TaskError(unknown("task", name, TASKS))
+    if name not in (known := (*TASKS, *published.PUBLISHED)):
+        raise TaskError(unknown("task", name, known))
     asked = {"train": train_items, "validation": validation_items, "test": test_items}
     if name in published.PUBLISHED:
         return published.load(name, features=features, items=asked)
