@@ -5,6 +5,8 @@
 #     text_representation:
 #       extension: .py
 #       format_name: percent
+#       format_version: '1.3'
+#       jupytext_version: 1.19.6
 #   kernelspec:
 #     display_name: Python 3 (ipykernel)
 #     language: python
@@ -26,7 +28,7 @@
 
 # %% tags=["parameters", "hide-input"]
 model: str = "uniter"  # which architecture: visualbert, lxmert or uniter
-task: str = "digits"  # what the model learns: digits or digit-reports
+task: str = "digits"  # what the model learns: digits, digit-reports, or published data
 preset: str = "quick"  # where everything comes from that is None below: ci, quick, full or base
 store: str = ""  # folder or URL of the records; empty: records/local of this project
 workers: int = None  # training processes at once; None: one for each core
@@ -34,6 +36,7 @@ boxes: bool = None  # VisualBERT sees box positions (as published: no)
 size: str = None  # tiny (0.2 M weights) or base
 start: str = None  # theta_0: the pre-trained weights, or drawn at random
 regions: str = None  # image regions: shown, none (a blind model), shuffled between items
+features: str = None  # store of region features in the data folder, for published tasks
 protocol: str = None  # lottery: train, prune, rewind, train; as_published: what the source ran
 search: str = None  # prune level by level, or each level straight from dense
 rewind: str = None  # after pruning: weights back to theta_k, learning rate only, or neither

@@ -5,6 +5,8 @@
 #     text_representation:
 #       extension: .py
 #       format_name: percent
+#       format_version: '1.3'
+#       jupytext_version: 1.19.6
 #   kernelspec:
 #     display_name: Python 3 (ipykernel)
 #     language: python
@@ -37,7 +39,7 @@ from lthlib.report.source.items import sample_of
 study.check_parameters(globals(), ["store"])
 page = "source-summary"
 parts = ["published-secondary", "published-concluding", "concluding", "reports"]
-samples = {task: sample_of(load(task), render) for task in study.TASKS}
+samples = {task: sample_of(load(task), render) for task in study.EMBEDDED}
 evidence = replace(gather(reference_store(store), parts), samples=samples)
 say(reproduced_words.records_sentence(evidence))
 

@@ -1,8 +1,9 @@
-"""Original UNITER checkpoints: every key accounted for, and the original code's outputs."""
+"""Published checkpoints: every key accounted for, and the original code's outputs."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,9 @@ import torch
 from torch import Tensor
 
 from lthlib.errors import WeightsError
+from lthlib.lab.models import VLModel, build
 from lthlib.lab.models.checkpoints import (
-    load_original_uniter,
+    load_checkpoint,
     original_uniter_config,
     read_weights,
 )
@@ -61,7 +63,7 @@ def test_original_code_and_ours_agree() -> None:
         pytest.skip("LTHLIB_SHARED is not set")
     folder = Path(shared) / "golden"
     model = Uniter(original_uniter_config(folder / "uniter.config.json"), size="tiny", outputs=3)
-    account = load_original_uniter(model.eval(), folder / "uniter.checkpoint.safetensors")
+    account = load_checkpoint(model.eval(), folder / "uniter.checkpoint.safetensors")
     golden = read_weights(folder / "uniter.expected.safetensors")
     text, regions = golden["text_mask"].bool(), golden["region_mask"].bool()
     got = model.encode(
@@ -87,7 +89,7 @@ def test_every_key_is_loaded_new_or_left_out(suffix: str, tmp_path: Path) -> Non
     else:
         safetensors.torch.save_file(weights, path)
     head = model.head.weight.detach().clone()
-    account = load_original_uniter(model, path)
+    account = load_checkpoint(model, path)
     state = model.state_dict()
     assert set(account.loaded) | set(account.new) == set(state)
     assert account.new == ("head.bias", "head.weight")
@@ -115,7 +117,7 @@ def test_a_checkpoint_that_does_not_fit_is_refused_whole(
     safetensors.torch.save_file(changed, path)
     before = {k: v.clone() for k, v in model.state_dict().items()}
     with pytest.raises(WeightsError, match=said) as refusal:
-        load_original_uniter(model, path)
+        load_checkpoint(model, path)
     assert str(path) in str(refusal.value)
     assert "\n" not in str(refusal.value)
     assert all(torch.equal(before[k], v) for k, v in model.state_dict().items())
@@ -148,3 +150,117 @@ def test_an_unreadable_checkpoint_is_named(kind: str, suffix: str, tmp_path: Pat
         read_weights(path)
     assert str(path) in str(refusal.value)
     assert "\n" not in str(refusal.value)
+
+
+# -- the three architectures ----------------------------------------------------------------------
+def built(name: str, *, boxes: bool = True, feature_dim: int = 8) -> VLModel:
+    dims = {"vocabulary_size": 30, "feature_dim": feature_dim, "outputs": 2}
+    return build(name, size="tiny", boxes=boxes, seed=3, **dims)
+
+
+def visualbert_th(name: str) -> str:
+    """As the authors of VisualBERT named it."""
+    for ours, theirs in {
+        "visual_token_type_embeddings": "token_type_embeddings_visual",
+        "visual_position_embeddings": "position_embeddings_visual",
+        "visual_projection": "projection",
+    }.items():
+        name = name.replace(ours, theirs)
+    return f"bert.bert.{name}"
+
+
+def with_old_norms(name: str) -> str:
+    head, _, last = name.rpartition(".")
+    norm = head.rpartition(".")[2].lower().endswith("norm")
+    return f"{head}.{ {'weight': 'gamma', 'bias': 'beta'}[last] }" if norm else name
+
+
+LAYOUTS: dict[str, tuple[str, Callable[[str], str], tuple[str, ...]]] = {
+    "VisualBERT, the hub": ("visualbert", "visual_bert.{}".format, ("cls.predictions.bias",)),
+    "VisualBERT, native": ("visualbert", visualbert_th, ("bert.cls.predictions.bias",)),
+    "VisualBERT, fine-tuned": ("visualbert", visualbert_th, ("bert.classifier.weight",)),
+    "LXMERT, native": (
+        "lxmert",
+        "module.bert.{}".format,
+        (
+            *("module.cls.predictions.bias", "module.obj_predict_head.decoder_dict.obj.bias"),
+            "module.answer_head.logit_fc.3.weight",
+        ),
+    ),
+    "LXMERT, the hub": ("lxmert", "bert.{}".format, ("answer_head.logit_fc.3.bias",)),
+    "LXMERT, fine-tuned": ("lxmert", "lxmert.{}".format, ("answer_head.logit_fc.0.weight",)),
+    "UNITER, native": ("uniter", "uniter.{}".format, ("itm_output.weight",)),
+    "UNITER, on several GPUs": ("uniter", "module.uniter.{}".format, ("module.vqa_output.0.bias",)),
+    "UNITER, old norms": (
+        "uniter",
+        lambda name: f"uniter.{with_old_norms(name)}",
+        ("cls.predictions.bias", "uniter.embeddings.position_ids"),
+    ),
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_native_layouts_round_trip(layout: str, tmp_path: Path) -> None:
+    name, theirs, extra = LAYOUTS[layout]
+    source, target = (
+        built(name, boxes=name != "visualbert"),
+        built(name, boxes=name != "visualbert"),
+    )
+    expected = {k: torch.randn(v.shape) for k, v in source.state_dict().items() if "head." not in k}
+    file = {theirs(k.removeprefix("backbone.")): v for k, v in expected.items()}
+    path = tmp_path / "weights.pth"
+    torch.save(file | {key: torch.zeros(2) for key in extra}, path)
+    account = load_checkpoint(target, path)
+    state = target.state_dict()
+    assert all(torch.equal(state[k], v) for k, v in expected.items())
+    assert set(account.loaded) == set(expected)
+    assert account.new == ("head.bias", "head.weight")
+    assert set(account.left_out) == set(extra)
+
+
+def test_visualbert_with_boxes_keeps_its_own_position_embedding(tmp_path: Path) -> None:
+    model, plain = built("visualbert"), built("visualbert", boxes=False)
+    path = tmp_path / "weights.th"
+    file = {visualbert_th(k.removeprefix("backbone.")): v for k, v in plain.state_dict().items()}
+    torch.save({k: v for k, v in file.items() if "head." not in k}, path)
+    account = load_checkpoint(model, path)
+    assert all(
+        name.startswith(("head.", "backbone.embeddings.visual_projection.position"))
+        for name in account.new
+    )
+    assert len(account.new) == 2 + 4
+
+
+@pytest.mark.parametrize(("name", "other"), [("uniter", "lxmert"), ("lxmert", "visualbert")])
+def test_a_checkpoint_of_another_architecture_is_refused(
+    name: str, other: str, tmp_path: Path
+) -> None:
+    layouts = {"uniter": "UNITER, native", "lxmert": "LXMERT, native"}
+    layouts["visualbert"] = "VisualBERT, native"
+    theirs = LAYOUTS[layouts[other]][1]
+    state = built(other, boxes=other != "visualbert").state_dict()
+    path = tmp_path / "weights.pth"
+    file = {theirs(k.removeprefix("backbone.")): v for k, v in state.items() if "head." not in k}
+    torch.save(file, path)
+    with pytest.raises(WeightsError, match=f"{name} does not have .* give a checkpoint of {name}"):
+        load_checkpoint(built(name), path)
+
+
+def test_another_feature_dimension_is_said_in_numbers(tmp_path: Path) -> None:
+    path = tmp_path / "weights.pth"
+    state = built("uniter", feature_dim=16).state_dict()
+    file = {
+        f"uniter.{k.removeprefix('backbone.')}": v for k, v in state.items() if "head." not in k
+    }
+    torch.save(file, path)
+    with pytest.raises(
+        WeightsError, match=r"img_linear.weight \(\[64, 16\] in the file, \[64, 8\]"
+    ):
+        load_checkpoint(built("uniter"), path)
+
+
+def test_the_same_weights_under_two_names_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "weights.pth"
+    torch.save({f"{w}uniter.pooler.dense.bias": torch.zeros(64) for w in ("", "module.")}, path)
+    with pytest.raises(WeightsError, match="the same weights twice"):
+        load_checkpoint(built("uniter"), path)

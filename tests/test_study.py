@@ -122,6 +122,7 @@ def test_hash_covers_every_setting_but_seeds() -> None:
         "train_items": 99, "validation_items": 99, "test_items": 99, "data_seed": 9,
         "observe": ["weights"],
     }  # fmt: skip
+    published = {"task": "vsr-random", "start": "random"}
     hashes = {Study.build({name: value}).hash for name, value in other.items()}
     hashes |= {
         Study.build(model="visualbert", boxes=False).hash,
@@ -130,11 +131,12 @@ def test_hash_covers_every_setting_but_seeds() -> None:
         Study.build(branches=["random-mask"], branch_levels=[1]).hash,
         Study.build(levels=1, dense_epochs=9).hash,
         Study.build(levels=0, train_on="train+test").hash,
+        *(Study.build(published, features=name).hash for name in ("coco", "mine")),
     }
     covered = {*other, "boxes", "protocol", "branch_levels", "seeds", "size"}
-    covered |= {"dense_epochs", "train_on"}
+    covered |= {"dense_epochs", "train_on", "features"}
     assert covered == set(Study.model_fields), "a new field needs a line here"
-    assert len(hashes) == len(other) + 6
+    assert len(hashes) == len(other) + 8
     assert study.hash not in hashes
     assert Study.build(seeds=[7]).hash == study.hash
 

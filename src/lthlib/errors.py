@@ -22,6 +22,10 @@ class TaskError(LthError):
     """A task that is unknown, or cannot be made as asked."""
 
 
+class FeatureError(LthError):
+    """Region features that are missing, damaged, or do not fit what is asked of them."""
+
+
 class WeightsError(LthError):
     """A weight file that is missing, damaged, or made for another model."""
 

@@ -21,13 +21,24 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from lthlib.errors import StudyError, unknown
 from lthlib.reference import PARTS
 
-TaskName = Literal["digits", "digit-reports"]
+TaskName = Literal[
+    "digits",
+    "digit-reports",
+    "vsr-v1-random",
+    "vsr-v1-zeroshot",
+    "vsr-random",
+    "vsr-zeroshot",
+    "vsr-grouped",
+    "open-i",
+]
 ModelName = Literal["visualbert", "lxmert", "uniter"]
 BranchName = Literal["random-mask", "shuffled-mask", "reinitialised", "high-magnitude"]
 ObservationName = Literal["weights", "states", "barriers"]
 LadderName = Literal["imp", "secondary", "concluding"]
 
 TASKS: tuple[str, ...] = get_args(TaskName)
+EMBEDDED: tuple[str, ...] = ("digits", "digit-reports")
+"""Tasks that need no data from outside; the others read a data folder."""
 MODELS: tuple[str, ...] = get_args(ModelName)
 BRANCHES: tuple[str, ...] = get_args(BranchName)
 OBSERVATIONS: tuple[str, ...] = get_args(ObservationName)
@@ -90,6 +101,9 @@ class Study(BaseModel):
     )
     regions: Literal["shown", "none", "shuffled"] = Field(
         "shown", description="image regions: shown, none (a blind model), shuffled between items"
+    )
+    features: str | None = Field(
+        None, description="store of region features in the data folder, for published tasks"
     )
     protocol: Literal["lottery", "as_published"] = Field(
         "lottery",
@@ -199,6 +213,11 @@ class Study(BaseModel):
         default_levels = type(self).model_fields["levels"].default
         if self.levels != default_levels and self.ladder != "imp":
             yield "levels: counts the levels of the imp ladder only; this ladder has its own"
+        if self.task in EMBEDDED:
+            if self.features is not None:
+                yield f"features: {self.task} makes its own regions; leave features out"
+        else:
+            yield from self._complaints_published()
         if self.size == "base" and self.start == "pretrained":
             yield "start: no pre-trained start of base size is shipped; use start 'random'"
         if self.branches and self.rewind != "weights":
@@ -219,6 +238,20 @@ class Study(BaseModel):
             yield "dense_epochs: needs search 'one-shot', so that each level is pruned from dense"
         if self.protocol == "as_published":
             yield from self._complaints_as_published()
+
+    def _complaints_published(self) -> Iterable[str]:
+        if self.features is None and self.regions != "none":
+            yield (
+                f"regions: {self.task} has none without a store of features; name one, or set "
+                "regions to none"
+            )
+        if self.size == "tiny" and self.start == "pretrained":
+            yield (
+                f"start: the shipped starts know the words of {' and '.join(EMBEDDED)} only; use "
+                "start 'random'"
+            )
+        if self.data_seed:
+            yield f"data_seed: {self.task} is not made from a seed; leave data_seed at 0"
 
     def _complaints_as_published(self) -> Iterable[str]:
         if self.ladder == "imp":
@@ -306,7 +339,7 @@ class Study(BaseModel):
         return [self.run_id(seed) for seed in self.seeds]
 
 
-_LATER = ("observe", "dense_epochs", "train_on")
+_LATER = ("observe", "dense_epochs", "train_on", "features")
 
 
 def _plain_default(name: str) -> Any:

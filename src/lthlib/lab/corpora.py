@@ -46,6 +46,7 @@ class VsrItem(NamedTuple):
     text: str
     image: str
     label: int
+    relation: str = ""
 
 
 def vsr_file(version: str, split: str, part: str) -> Path:
@@ -76,7 +77,9 @@ def read_vsr_file(path: Path) -> list[VsrItem]:
 def _vsr_item(line: str, where: str) -> VsrItem:
     try:
         found = json.loads(line)
-        item = VsrItem(found["caption"], found["image"], found["label"])
+        item = VsrItem(
+            found["caption"], found["image"], found["label"], str(found.get("relation", ""))
+        )
     except ValueError:
         raise TaskError(f"{where} is no JSON: get the file again") from None
     except (TypeError, KeyError):
@@ -107,7 +110,7 @@ def read_openi(folder: Path) -> dict[str, pd.DataFrame]:
 
 def _reports(path: Path) -> Iterator[dict[str, str | int]]:
     rows = csv.DictReader(line for _, line in _lines(path))
-    missing = {"TXT", "split", *OPENI_FINDINGS} - set(rows.fieldnames or ())
+    missing = {"id", "TXT", "split", *OPENI_FINDINGS} - set(rows.fieldnames or ())
     if missing:
         raise TaskError(f"{path} has no column {min(missing)!r}: give BERTHop's openIdf.csv")
     for row in rows:
@@ -120,6 +123,7 @@ def _reports(path: Path) -> Iterator[dict[str, str | int]]:
         if row["split"] not in OPENI_ITEMS or not row["TXT"]:
             raise TaskError(f"{where}: no report, or no part train or test: get the file again")
         yield {
+            "report": row["id"],
             "text": row["TXT"],
             "split": row["split"],
             **{name: int(row[name]) for name in OPENI_FINDINGS},
@@ -136,7 +140,8 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise TaskError(
-            f"{path} cannot be read ({reason}): name the folder that holds vsr/ and openi/"
+            f"{path} cannot be read ({reason}): name the folder that holds vsr/ and openi/, "
+            "or fetch them with `lth data get`"
         ) from None
 
 

@@ -118,6 +118,7 @@ class Lab:
             train_items=study.train_items,
             validation_items=study.validation_items,
             test_items=study.test_items,
+            features=study.features,
         )
         self.items_key = task_key(loaded)
         self.task = show_regions(loaded, study.regions)

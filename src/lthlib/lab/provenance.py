@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import datetime
 import hashlib
 import os
@@ -15,7 +14,7 @@ from typing import Any
 import torch
 
 import lthlib
-from lthlib.lab.tasks import Split, Task
+from lthlib.lab.tasks import Task
 
 PACKAGES = ("lthlib", "torch", "transformers", "numpy", "pandas", "pyarrow", "safetensors")
 
@@ -30,14 +29,10 @@ def task_key(task: Task) -> str:
     digest = hashlib.sha256()
     for split in (task.train, task.validation, task.test):
         digest.update("\n".join(split.items).encode())
-        for tensor in _tensors(split):
-            digest.update(tensor.contiguous().numpy().tobytes())
+        digest.update(split.labels.contiguous().numpy().tobytes())
+        for content in split.inputs.content():
+            digest.update(content)
     return f"{task.name}-{digest.hexdigest()[:12]}"
-
-
-def _tensors(split: Split) -> list[torch.Tensor]:
-    fields = dataclasses.fields(split.inputs)
-    return [split.labels, *(getattr(split.inputs, field.name) for field in fields)]
 
 
 def describe_environment(device: torch.device) -> dict[str, Any]:

@@ -4,43 +4,23 @@ from __future__ import annotations
 
 import dataclasses
 
-import torch
-
 from lthlib.lab.tasks import Split, Task
 
 
 def show_regions(task: Task, regions: str) -> Task:
-    """The task with its regions shown, hidden, or shuffled between the items of each split."""
+    """The task with its regions shown, none, or shuffled within each split."""
     if regions == "shown":
         return task
-    change = _hide if regions == "none" else _shuffle
+
+    def changed(split: Split) -> Split:
+        inputs = split.inputs
+        return dataclasses.replace(
+            split, inputs=inputs.hide_regions() if regions == "none" else inputs.shuffle_regions()
+        )
+
     return dataclasses.replace(
         task,
-        train=change(task.train),
-        validation=change(task.validation),
-        test=change(task.test),
+        train=changed(task.train),
+        validation=changed(task.validation),
+        test=changed(task.test),
     )
-
-
-def _hide(split: Split) -> Split:
-    """All regions blank, and all of them attended to: not even their number tells anything."""
-    inputs = dataclasses.replace(
-        split.inputs,
-        region_features=torch.zeros_like(split.inputs.region_features),
-        boxes=torch.zeros_like(split.inputs.boxes),
-        region_mask=torch.ones_like(split.inputs.region_mask),
-    )
-    return dataclasses.replace(split, inputs=inputs)
-
-
-def _shuffle(split: Split) -> Split:
-    """Regions of the item half a split further on: no item keeps its own."""
-    count = len(split.items)
-    other = (torch.arange(count) + count // 2) % count
-    inputs = dataclasses.replace(
-        split.inputs,
-        region_features=split.inputs.region_features[other],
-        boxes=split.inputs.boxes[other],
-        region_mask=split.inputs.region_mask[other],
-    )
-    return dataclasses.replace(split, inputs=inputs)

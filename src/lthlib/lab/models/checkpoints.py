@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Set
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,21 +13,55 @@ import torch
 from torch import Tensor
 
 from lthlib.errors import WeightsError
+from lthlib.lab.models.model import VLModel
 from lthlib.lab.models.starts import HEAD
-from lthlib.lab.models.uniter import Uniter, UniterConfig
+from lthlib.lab.models.uniter import UniterConfig
 
-# What an original UNITER checkpoint holds beside the encoder: the heads of its pre-training and
-# fine-tuning tasks, and the embedding that marks a masked region, which only pre-training uses.
-LEFT_OUT = (
-    "cls.",
-    "feat_regress.",
-    "region_classifier.",
-    "itm_output.",
-    "vqa_output.",
-    "nlvr2_output.",
-    "uniter.img_embeddings.mask_embedding.",
-)
-ENCODER = "uniter."
+
+@dataclass(frozen=True)
+class Naming:
+    """How published checkpoints of one architecture name their weights.
+
+    encoder: prefixes of the encoder's weights, the longest first where one begins another;
+    renamed: parts of names that changed since; left_out: what a task head or pre-training has
+    beside the encoder; ours: parts of our encoder that no published checkpoint has.
+    """
+
+    encoder: tuple[str, ...]
+    left_out: tuple[str, ...]
+    renamed: Mapping[str, str] = field(default_factory=dict)
+    ours: tuple[str, ...] = ()
+
+
+NAMINGS = {
+    # The hub's names, and those of the authors' `.th` files (allennlp wraps the model twice).
+    "visualbert": Naming(
+        encoder=("visual_bert.", "bert.bert."),
+        renamed={
+            "token_type_embeddings_visual": "visual_token_type_embeddings",
+            "position_embeddings_visual": "visual_position_embeddings",
+            "embeddings.projection.": "embeddings.visual_projection.",
+        },
+        left_out=("cls.", "bert.cls.", "bert.classifier.", "classifier."),
+        ours=("backbone.embeddings.visual_projection.position",),
+    ),
+    # `model_LXRT.pth`, saved from a model on several GPUs, and the hub's file.
+    "lxmert": Naming(
+        encoder=("bert.", "lxmert."),
+        left_out=("cls.", "obj_predict_head.", "answer_head."),
+    ),
+    "uniter": Naming(
+        encoder=("uniter.",),
+        left_out=(
+            *("cls.", "feat_regress.", "region_classifier.", "itm_output.", "vqa_output."),
+            # The embedding of a masked region: only pre-training uses it.
+            *("nlvr2_output.", "uniter.img_embeddings.mask_embedding."),
+        ),
+    ),
+}
+_WRAPPER = "module."  # of torch's DataParallel
+_OLD_NORMS = {".gamma": ".weight", ".beta": ".bias"}  # of TensorFlow's BERT
+_BUFFERS = (".position_ids", ".visual_position_ids", ".token_type_ids")  # of older transformers
 
 
 class Account(NamedTuple):
@@ -65,33 +101,53 @@ def original_uniter_config(path: Path) -> UniterConfig:
     return UniterConfig(**values | {"attn_implementation": "eager"})
 
 
-def load_original_uniter(model: Uniter, path: Path) -> Account:
-    """Load a checkpoint under the original UNITER's names; only the task head stays new.
+def load_checkpoint(model: VLModel, path: Path) -> Account:
+    """Load a published checkpoint of the model's architecture; only the task head stays new.
 
+    VisualBERT with boxes also keeps its position embedding, which the published one lacks.
     Raises WeightsError, and leaves the model as it was, when a key of the checkpoint is unknown,
     or a parameter of the encoder is missing from it or has another shape.
     """
-    weights = read_weights(path)
-    left_out = {key for key in weights if key.startswith(LEFT_OUT)}
-    state = {
-        f"backbone.{key.removeprefix(ENCODER)}": tensor
-        for key, tensor in weights.items()
-        if key.startswith(ENCODER) and key not in left_out
-    }
+    naming, weights = NAMINGS[model.name], read_weights(path)
+    named = {key: _our_name(key, naming) for key in weights}
+    left_out = {key for key, ours in named.items() if ours is None}
+    state = {ours: weights[key] for key, ours in named.items() if ours is not None}
+    if len(state) + len(left_out) < len(weights):
+        raise WeightsError(f"{path}: names the same weights twice; give a checkpoint of one model")
     own = model.state_dict()
-    new = {key for key in own if key.startswith(HEAD)}
-    stray = {key for key in weights if not key.startswith(ENCODER)} - left_out
-    _refuse(path, "keys that UNITER does not have", stray | (state.keys() - own.keys()))
-    _refuse(path, "no weights for", own.keys() - state.keys() - new)
-    _refuse(path, "another shape for", {k for k, v in state.items() if v.shape != own[k].shape})
+    new = {key for key in own if key.startswith((HEAD, *naming.ours))}
+    odd = {k for k in state.keys() & own.keys() if state[k].shape != own[k].shape}
+    _refuse(path, model, f"keys that {model.name} does not have", state.keys() - own.keys())
+    _refuse(path, model, "no weights for", own.keys() - state.keys() - new)
+    _refuse(path, model, "another shape for", {_shapes(k, state[k], own[k]) for k in odd})
     model.load_state_dict(state, strict=False)
-    return Account(tuple(state), tuple(sorted(new)), tuple(sorted(left_out)))
+    return Account(tuple(state), tuple(sorted(new - state.keys())), tuple(sorted(left_out)))
 
 
-def _refuse(path: Path, what: str, names: set[str]) -> None:
+def _our_name(key: str, naming: Naming) -> str | None:
+    """A checkpoint's name as the model has it; None for what is left out."""
+    name = key.removeprefix(_WRAPPER)
+    if name.startswith(naming.left_out) or name.endswith(_BUFFERS):
+        return None
+    for prefix in naming.encoder:
+        if name.startswith(prefix):
+            name = f"backbone.{name.removeprefix(prefix)}"
+            break
+    for old, now in naming.renamed.items():
+        name = name.replace(old, now)
+    for old, now in _OLD_NORMS.items():
+        name = name.removesuffix(old) + now if name.endswith(old) else name
+    return name
+
+
+def _shapes(name: str, theirs: Tensor, ours: Tensor) -> str:
+    return f"{name} ({list(theirs.shape)} in the file, {list(ours.shape)} in the model)"
+
+
+def _refuse(path: Path, model: VLModel, what: str, names: Set[str]) -> None:
     if names:
         some = ", ".join(sorted(names)[:3])
         raise WeightsError(
-            f"{path}: {what} {some} ({len(names)} in all); "
-            "give a checkpoint of the original UNITER that fits the model's configuration"
+            f"{path}: {what} {some} ({len(names)} in all); give a checkpoint of {model.name} that "
+            "fits the model's size, vocabulary and features"
         )

@@ -1,4 +1,4 @@
-"""The tasks: `load("digits")` and `load("digit-reports")`, made from a seed and kept on disk."""
+"""The tasks by name: made from a seed and kept on disk, or read from a folder of published data."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from lthlib.errors import TaskError, unknown
-from lthlib.lab.tasks import digit_reports, digits, vocabulary
+from lthlib.lab.tasks import digit_reports, digits, published, vocabulary
 from lthlib.lab.tasks.cache import cached, default_folder
 from lthlib.lab.tasks.inputs import Inputs, Split, Task
 from lthlib.lab.tasks.items import Items, Recipe
@@ -25,6 +25,7 @@ __all__ = ["TASKS", "Inputs", "Split", "Task", "load", "render"]
 
 _RECIPES = {recipe.name: recipe for recipe in (digits.RECIPE, digit_reports.RECIPE)}
 TASKS = tuple(_RECIPES)
+"""Those that are made; `published.PUBLISHED` holds the others."""
 MOST = 200_000  # items of one part; as many take about a gigabyte
 
 
@@ -36,20 +37,25 @@ def load(
     validation_items: int | None = None,
     test_items: int | None = None,
     cache: Path | str | None = None,
+    features: str | None = None,
 ) -> Task:
     """The task `name`, made from `data_seed` or found in the folder `cache`.
 
     Counts left out are the task's own (8,000, 800 and 1,600). The same arguments give the same
-    items everywhere. The three parts share no digit image, whatever the seeds.
+    items everywhere. The three parts share no digit image, whatever the seeds. Published tasks
+    come from the data folder instead, with the region features that are named
+    (:func:`lthlib.lab.tasks.published.load`).
     Raises TaskError for an unknown name, a seed below 0, or a count that cannot be.
     """
-    if name not in _RECIPES:
-        raise TaskError(unknown("task", name, TASKS))
+    if name not in (known := (*TASKS, *published.PUBLISHED)):
+        raise TaskError(unknown("task", name, known))
+    asked = {"train": train_items, "validation": validation_items, "test": test_items}
+    if name in published.PUBLISHED:
+        return published.load(name, features=features, items=asked)
     if not _whole(data_seed) or data_seed < 0:
         raise TaskError(f"data_seed must be a whole number from 0, not {data_seed!r}")
     recipe = _RECIPES[name]
     folder = default_folder() if cache is None else Path(cache)
-    asked = {"train": train_items, "validation": validation_items, "test": test_items}
     counts = {part: _count(recipe, cast(Part, part), value) for part, value in asked.items()}
     splits = {
         part: _split(recipe, cast(Part, part), n, data_seed, folder) for part, n in counts.items()

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from collections.abc import Iterator
+from dataclasses import dataclass, fields, replace
 from typing import Literal
 
 import pandas as pd
 import torch
 from torch import Tensor
+
+from lthlib.lab.features.store import RegionStore
 
 
 @dataclass(frozen=True)
@@ -36,8 +39,99 @@ class Inputs:
         """The same items on another device."""
         return Inputs(*(getattr(self, field.name).to(device) for field in fields(self)))
 
+    def join(self, other: Inputs) -> Inputs:
+        """The items of both, these first."""
+        names = [field.name for field in fields(self)]
+        return Inputs(*(torch.cat((getattr(self, n), getattr(other, n))) for n in names))
 
-_FIELDS = fields(Inputs)
+    def hide_regions(self) -> Inputs:
+        """All regions blank, and all of them attended to: not even their number tells anything."""
+        return replace(
+            self,
+            region_features=torch.zeros_like(self.region_features),
+            boxes=torch.zeros_like(self.boxes),
+            region_mask=torch.ones_like(self.region_mask),
+        )
+
+    def shuffle_regions(self) -> Inputs:
+        """Regions of the item half of all items further on: no item keeps its own."""
+        count = len(self)
+        other = (torch.arange(count) + count // 2) % count
+        return replace(
+            self,
+            region_features=self.region_features[other],
+            boxes=self.boxes[other],
+            region_mask=self.region_mask[other],
+        )
+
+    def content(self) -> Iterator[bytes]:
+        """All that a model is shown, for a digest."""
+        for field in fields(self):
+            yield getattr(self, field.name).contiguous().numpy().tobytes()
+
+
+@dataclass(frozen=True)
+class StoredInputs:
+    """The same for items whose regions stay on disk until a batch asks for them.
+
+    input_ids and text_mask as in :class:`Inputs`; rows: int64 [N], each item's row of the store.
+    """
+
+    input_ids: Tensor
+    text_mask: Tensor
+    rows: Tensor
+    store: RegionStore
+
+    def __len__(self) -> int:
+        return len(self.input_ids)
+
+    def take(self, index: Tensor | slice) -> Inputs:
+        """The items at `index`, in that order, on the device of the text."""
+        ids = self.input_ids[index]
+        rows = self.rows[index if isinstance(index, slice) else index.cpu()].numpy()
+        boxes = torch.from_numpy(self.store.boxes(rows))
+        return Inputs(
+            input_ids=ids,
+            text_mask=self.text_mask[index],
+            region_features=torch.from_numpy(self.store.features(rows)).to(ids.device),
+            boxes=boxes.to(ids.device),
+            region_mask=torch.ones(boxes.shape[:2], dtype=torch.bool, device=ids.device),
+        )
+
+    def to(self, device: torch.device | str) -> StoredInputs:
+        """The same items, whose batches come to another device."""
+        return replace(
+            self, input_ids=self.input_ids.to(device), text_mask=self.text_mask.to(device)
+        )
+
+    def join(self, other: StoredInputs) -> StoredInputs:
+        """The items of both, these first."""
+        names = ("input_ids", "text_mask", "rows")
+        both = {name: torch.cat((getattr(self, name), getattr(other, name))) for name in names}
+        return StoredInputs(**both, store=self.store)
+
+    def hide_regions(self) -> Inputs:
+        """All regions blank, as one stretch of zeros that takes no memory."""
+        count, regions = len(self), self.store.regions
+        blank = torch.zeros(1, 1, 1)
+        return Inputs(
+            input_ids=self.input_ids,
+            text_mask=self.text_mask,
+            region_features=blank.expand(count, regions, self.store.feature_dim),
+            boxes=blank.expand(count, regions, 4),
+            region_mask=torch.ones(1, 1, dtype=torch.bool).expand(count, regions),
+        )
+
+    def shuffle_regions(self) -> StoredInputs:
+        """Regions of the image half of all images further on: no item keeps its own image."""
+        images, place = torch.unique(self.rows, return_inverse=True)
+        return replace(self, rows=images.roll(len(images) // 2)[place])
+
+    def content(self) -> Iterator[bytes]:
+        """All that a model is shown, for a digest; the store by its own digest."""
+        for tensor in (self.input_ids, self.text_mask, self.rows):
+            yield tensor.contiguous().numpy().tobytes()
+        yield self.store.digest.encode()
 
 
 @dataclass(frozen=True)
@@ -49,7 +143,7 @@ class Split:
     """
 
     items: tuple[str, ...]
-    inputs: Inputs
+    inputs: Inputs | StoredInputs
     labels: Tensor
     facts: pd.DataFrame
 
@@ -58,10 +152,9 @@ class Split:
 
     def join(self, other: Split) -> Split:
         """The items of both, these first."""
-        pairs = [(getattr(self.inputs, f.name), getattr(other.inputs, f.name)) for f in _FIELDS]
         return Split(
             (*self.items, *other.items),
-            Inputs(*(torch.cat(pair) for pair in pairs)),
+            self.inputs.join(other.inputs),  # type: ignore[arg-type]
             torch.cat((self.labels, other.labels)),
             pd.concat((self.facts, other.facts), ignore_index=True),
         )

@@ -20,8 +20,8 @@ def vocabulary() -> tuple[str, ...]:
 
 
 @cache
-def _ids() -> dict[str, int]:
-    return {word: i for i, word in enumerate(vocabulary())}
+def _ids(known: tuple[str, ...]) -> dict[str, int]:
+    return {word: i for i, word in enumerate(known)}
 
 
 def words(text: str) -> list[str]:
@@ -29,13 +29,17 @@ def words(text: str) -> list[str]:
     return re.findall(r"\w+|[^\w\s]", text.lower())
 
 
-def encode(texts: Sequence[str], width: int) -> NDArray[np.int64]:
+def encode(
+    texts: Sequence[str], width: int, known: tuple[str, ...] | None = None
+) -> NDArray[np.int64]:
     """Word ids [N, width]: [CLS], the words, [SEP], then zeros.
 
-    Unknown words become [UNK]; a text that is too long is cut, and still ends in [SEP].
+    known: words by id, this module's own unless given. Unknown words become [UNK]; a text that is
+    too long is cut, and still ends in [SEP].
     """
+    of = _ids(known or vocabulary())
     ids = np.full((len(texts), width), PAD, dtype=np.int64)
     for row, text in zip(ids, texts, strict=True):
-        kept = [_ids().get(word, UNK) for word in words(text)[: width - 2]]
+        kept = [of.get(word, UNK) for word in words(text)[: width - 2]]
         row[: len(kept) + 2] = [CLS, *kept, SEP]
     return ids

@@ -1,0 +1,1 @@
+"""Region features: read what others published, keep it in one store, make it from images."""

@@ -1,0 +1,124 @@
+"""`lth data` and `lth features`: published data and region features on the command line."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from lthlib.errors import FeatureError
+
+Add = Callable[..., argparse.ArgumentParser]
+
+
+def add_commands(add: Add) -> None:
+    """Register both commands; `add` makes a command of a name, a function and its purpose."""
+    data = add("data", _data, "list published data sets, or fetch them")
+    data.add_argument("action", choices=("list", "get"))
+    data.add_argument("names", nargs="*", metavar="name", help="data sets to get")
+    _add_folder(data)
+    features = add("features", _features, "keep region features in a store, or check one")
+    features.epilog = (
+        "Formats: lxmert-tsv (a file), vsr (a folder with features.pt, boxes.pt and names.txt), "
+        "openi (a pickle), npz and hdf5 (arrays images, features, boxes and, where boxes are in "
+        "pixels, sizes). extract reads a folder of images with torchvision's Faster R-CNN. What "
+        "was stopped goes on when the same command is run again."
+    )
+    features.add_argument("action", choices=("import", "extract", "check"))
+    features.add_argument("name", help="name of the store in the data folder")
+    features.add_argument("source", nargs="?", type=Path, help="what to read")
+    features.add_argument("--format", help="import: of the source")
+    features.add_argument("--extractor", default="not said", help="who made the features")
+    features.add_argument("--half", action="store_true", help="16 bits: half the disk, 3 digits")
+    features.add_argument("--regions", type=int, default=36, help="extract: how many an image (36)")
+    features.add_argument(
+        "--overlap", type=float, default=0.5,
+        help="extract: IoU above which the worse of two regions is left out (0.5; source: 0.04)",
+    )  # fmt: skip
+    features.add_argument("--task", help="check whether the store has all that a task needs")
+    _add_folder(features)
+
+
+def _add_folder(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--folder", type=Path, help="data folder (default: LTHLIB_DATA, or cache)")
+
+
+def _data(options: argparse.Namespace) -> int:
+    from lthlib.lab import datasets
+    from lthlib.lab.tasks.published import data_folder
+
+    folder = data_folder(options.folder)
+    if options.action == "get":
+        for name in options.names or datasets.DATA_SETS:
+            datasets.get(name, folder)
+        return 0
+    print(f"data folder: {folder}")
+    for name, found in datasets.DATA_SETS.items():
+        print(f"{name}: {datasets.state(name, folder)}. {found.about}. Licence: {found.licence}.")
+        for file in found.files:
+            print(f"    {file.path}  {file.size:,} bytes  sha256 {file.sha256}")
+    return 0
+
+
+def _features(options: argparse.Namespace) -> int:
+    from lthlib.lab.tasks.published import data_folder
+
+    folder = data_folder(options.folder) / "features" / options.name
+    actions = {"import": _import, "extract": _extract, "check": _check}
+    return actions[options.action](options, folder)
+
+
+def _import(options: argparse.Namespace, folder: Path) -> int:
+    from lthlib.lab.features.sources import import_regions, open_source
+
+    if not options.format or not options.source:
+        raise FeatureError("give --format and what to import: see `lth features --help`")
+    source = open_source(options.format, options.source)
+    kept = import_regions(
+        source,
+        folder,
+        extractor=options.extractor,
+        dtype="F16" if options.half else "F32",
+        say=_said,
+    )
+    print(_told(kept))
+    return 0
+
+
+def _extract(options: argparse.Namespace, folder: Path) -> int:
+    import torch
+
+    from lthlib.lab.features.extract import Extractor, extract_folder, pretrained
+
+    if not options.source:
+        raise FeatureError("give a folder of images: see `lth features --help`")
+    detector = pretrained().to("cuda" if torch.cuda.is_available() else "cpu")
+    extractor = Extractor(detector, regions=options.regions, overlap=options.overlap)
+    print(_told(extract_folder(extractor, options.source, folder, half=options.half, say=_said)))
+    return 0
+
+
+def _check(options: argparse.Namespace, folder: Path) -> int:
+    from lthlib.lab.features.store import RegionStore
+    from lthlib.lab.tasks import load
+
+    kept = RegionStore(folder)
+    kept.verify()
+    print(_told(kept))
+    if options.task:
+        load(options.task, features=options.name)
+        print(f"it has regions for every item of {options.task}")
+    return 0
+
+
+def _said(done: int, of: int) -> None:
+    if done == of or done % 1000 == 0:
+        print(f"{done:,} of {of:,} images", flush=True)
+
+
+def _told(kept: Any) -> str:
+    return (
+        f"{kept.folder}: {len(kept):,} images, {kept.regions} regions of {kept.feature_dim} "
+        f"features, extractor: {kept.extractor}"
+    )
