@@ -35,6 +35,7 @@ workers: int = None  # training processes at once; None: one for each core
 boxes: bool = None  # VisualBERT sees box positions (as published: no)
 size: str = None  # tiny (0.2 M weights) or base
 start: str = None  # theta_0: the pre-trained weights, or drawn at random
+checkpoint: str = None  # published weights: a file in the data folder, or owner/name
 regions: str = None  # image regions: shown, none (a blind model), shuffled between items
 features: str = None  # store of region features in the data folder, for published tasks
 protocol: str = None  # lottery: train, prune, rewind, train; as_published: what the source ran

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import huggingface_hub
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from huggingface_hub.errors import LocalEntryNotFoundError
 
-from lthlib.errors import FeatureError, StudyError, TaskError
-from lthlib.lab import corpora, lottery
+from lthlib.errors import FeatureError, RecordError, StudyError, TaskError, WeightsError
+from lthlib.lab import corpora, lottery, wordpieces
 from lthlib.lab.features.synthetic import follow_captions
+from lthlib.lab.models import build
 from lthlib.lab.provenance import task_key
 from lthlib.lab.regions import show_regions
 from lthlib.lab.tasks import load, published
 from lthlib.lab.tasks.inputs import StoredInputs
-from lthlib.records import RecordStore
+from lthlib.records import RecordStore, file_sha256
 from lthlib.study import EMBEDDED, TASKS, Study
 
 COUNTS = {"train": 60, "dev": 20, "test": 30}
@@ -233,6 +237,10 @@ def _partial(data: Path) -> str:
             {"task": "open-i", "regions": "none", "start": "random", "data_seed": 1},
             "data_seed: open-i is not made from a seed",
         ),
+        (
+            {"checkpoint": "x.pth", "start": "random"},
+            "checkpoint: has no meaning with start 'random'",
+        ),
         ({"task": "vsr"}, "unknown task 'vsr' .*vsr-v1-random"),
     ],
 )
@@ -278,6 +286,88 @@ def test_boxes_that_follow_real_captions_are_learned(tmp_path: Path) -> None:
             found[regions] = (made["label"] == made["prediction"]).mean()
     assert 0.92 < found["shown"] < 0.965
     assert 0.42 < found["none"] < 0.58
+
+
+# -- checkpoints ------------------------------------------------------------------------------
+WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "the", "is", "under", "left", "of", "be"]
+WORDS += ["##hind", ".", *NOUNS]
+
+
+@pytest.fixture
+def small_bert(data: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A vocabulary of a few pieces in the place of BERT's; returns the folder of checkpoints."""
+    for model, of in wordpieces.OF_MODEL.items():
+        small = dataclasses.replace(of, size=len(WORDS))
+        monkeypatch.setitem(wordpieces.OF_MODEL, model, small)
+        path = data / "bert" / f"{of.name}-vocab.txt"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("\n".join(WORDS) + "\n")
+    (data / "checkpoints").mkdir(exist_ok=True)
+    return data / "checkpoints"
+
+
+def test_texts_become_the_pieces_that_a_checkpoint_knows(data: Path, small_bert: Path) -> None:
+    pieces = wordpieces.WordPieces("lxmert", data)
+    ids = pieces.encode(["The cat is behind the zebra."], 12)[0]
+    assert [WORDS[i] for i in ids] == [
+        *("[CLS]", "the", "cat", "is", "be", "##hind", "the", "[UNK]", ".", "[SEP]"),
+        *("[PAD]", "[PAD]"),
+    ]
+    assert [WORDS[i] for i in pieces.encode(["the " * 20], 5)[0]][-1] == "[SEP]"
+    cased = wordpieces.WordPieces("uniter", data).encode(["The cat"], 4)[0]
+    assert [WORDS[i] for i in cased] == ["[CLS]", "[UNK]", "cat", "[SEP]"]
+
+
+def test_another_vocabulary_is_refused(data: Path, small_bert: Path) -> None:
+    (data / "bert" / "uncased-vocab.txt").write_text("[CLS]\nword\n")
+    with pytest.raises(TaskError, match=r"has 2 lines where BERT's uncased vocabulary has 18"):
+        wordpieces.WordPieces("visualbert", data)
+
+
+def test_a_study_starts_from_a_checkpoint(data: Path, small_bert: Path, tmp_path: Path) -> None:
+    made = build(
+        "lxmert", size="tiny", vocabulary_size=len(WORDS), feature_dim=1, outputs=2, seed=5
+    )
+    names = {k: f"module.bert.{k.removeprefix('backbone.')}" for k in made.state_dict()}
+    weights = {names[k]: v for k, v in made.state_dict().items() if "head." not in k}
+    torch.save(weights | {"module.cls.predictions.bias": torch.zeros(3)}, small_bert / "model.pth")
+    study = Study.build(
+        task="vsr-random",
+        model="lxmert",
+        regions="none",
+        checkpoint="model.pth",
+        levels=0,
+        epochs=1,
+    )
+    told: list[str] = []
+    lab = lottery.Lab(study, 0, progress=told.append)
+    start = lab.theta_0
+    assert all(torch.equal(start[k], v) for k, v in made.state_dict().items() if "head." not in k)
+    assert told == [
+        f"model.pth: {len(weights)} tensors loaded; new: head.bias, head.weight; "
+        "left out: module.cls.predictions.bias"
+    ]
+    store = RecordStore(tmp_path)
+    name = lottery.run(study, 0, store)
+    identity = store.study(name)["identity"]
+    assert identity["start weights"] == file_sha256(small_bert / "model.pth")
+    weights["module.bert.pooler.dense.bias"] += 1
+    torch.save(weights, small_bert / "model.pth")
+    with pytest.raises(RecordError, match="start weights"):
+        lottery.run(study, 0, store)
+
+
+def test_a_checkpoint_that_is_not_there(data: Path, small_bert: Path, monkeypatch: Any) -> None:
+    recipe = {"task": "vsr-random", "model": "lxmert", "regions": "none"}
+    with pytest.raises(WeightsError, match=r"there is no checkpoint .*put it there"):
+        lottery.Lab(Study.build(recipe, checkpoint="nothing.pth"), 0)
+
+    def offline(*_: Any, **__: Any) -> str:
+        raise LocalEntryNotFoundError("the network is unreachable")
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", offline)
+    with pytest.raises(WeightsError, match=r"unc-nlp/x cannot be fetched .*put it at .*unc-nlp/x"):
+        lottery.Lab(Study.build(recipe, checkpoint="unc-nlp/x"), 0)
 
 
 # -- the command line -------------------------------------------------------------------------

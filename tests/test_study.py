@@ -132,11 +132,12 @@ def test_hash_covers_every_setting_but_seeds() -> None:
         Study.build(levels=1, dense_epochs=9).hash,
         Study.build(levels=0, train_on="train+test").hash,
         *(Study.build(published, features=name).hash for name in ("coco", "mine")),
+        Study.build(checkpoint="model_LXRT.pth").hash,
     }
     covered = {*other, "boxes", "protocol", "branch_levels", "seeds", "size"}
-    covered |= {"dense_epochs", "train_on", "features"}
+    covered |= {"dense_epochs", "train_on", "features", "checkpoint"}
     assert covered == set(Study.model_fields), "a new field needs a line here"
-    assert len(hashes) == len(other) + 8
+    assert len(hashes) == len(other) + 9
     assert study.hash not in hashes
     assert Study.build(seeds=[7]).hash == study.hash
 

@@ -99,6 +99,11 @@ class Study(BaseModel):
     start: Literal["pretrained", "random"] = Field(
         "pretrained", description="theta_0: the pre-trained weights, or drawn at random"
     )
+    checkpoint: str | None = Field(
+        None,
+        min_length=1,
+        description="published weights: a file in the data folder, or owner/name",
+    )
     regions: Literal["shown", "none", "shuffled"] = Field(
         "shown", description="image regions: shown, none (a blind model), shuffled between items"
     )
@@ -218,8 +223,13 @@ class Study(BaseModel):
                 yield f"features: {self.task} makes its own regions; leave features out"
         else:
             yield from self._complaints_published()
-        if self.size == "base" and self.start == "pretrained":
-            yield "start: no pre-trained start of base size is shipped; use start 'random'"
+        if self.checkpoint is not None and self.start == "random":
+            yield "checkpoint: has no meaning with start 'random'; leave start at 'pretrained'"
+        if self.size == "base" and self.start == "pretrained" and self.checkpoint is None:
+            yield (
+                "start: no pre-trained start of base size is shipped; name a checkpoint, or use "
+                "start 'random'"
+            )
         if self.branches and self.rewind != "weights":
             yield f"branches: are controls of rewound tickets; rewind {self.rewind!r} rewinds none"
         if self.score == "high-magnitude" and "high-magnitude" in self.branches:
@@ -245,7 +255,7 @@ class Study(BaseModel):
                 f"regions: {self.task} has none without a store of features; name one, or set "
                 "regions to none"
             )
-        if self.size == "tiny" and self.start == "pretrained":
+        if self.size == "tiny" and self.start == "pretrained" and self.checkpoint is None:
             yield (
                 f"start: the shipped starts know the words of {' and '.join(EMBEDDED)} only; use "
                 "start 'random'"
@@ -339,7 +349,7 @@ class Study(BaseModel):
         return [self.run_id(seed) for seed in self.seeds]
 
 
-_LATER = ("observe", "dense_epochs", "train_on", "features")
+_LATER = ("observe", "dense_epochs", "train_on", "features", "checkpoint")
 
 
 def _plain_default(name: str) -> Any:

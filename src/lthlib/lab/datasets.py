@@ -7,7 +7,6 @@ published one. Whoever has the files already puts them where `lth data list` say
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 from collections.abc import Callable
@@ -17,6 +16,7 @@ from urllib.parse import urlsplit
 
 from lthlib.errors import TaskError, unknown
 from lthlib.lab import corpora
+from lthlib.records import file_sha256
 
 SCHEMES = ("https",)
 SPARE = 2**20
@@ -170,9 +170,9 @@ def _fetched(file: RemoteFile, folder: Path, progress: bool) -> Path:
 
     path = folder / file.path
     if path.is_file():
-        if _digest(path) != file.sha256:
+        if file_sha256(path) != file.sha256:
             raise TaskError(
-                f"{path} is not the published file (SHA-256 {_digest(path)[:12]}..., published "
+                f"{path} is not the published file (SHA-256 {file_sha256(path)[:12]}..., published "
                 f"{file.sha256[:12]}...): remove it, and it is fetched again"
             )
         return path
@@ -244,8 +244,3 @@ class _Resuming:
     def _only_https(url: str) -> None:
         if urlsplit(url).scheme not in SCHEMES:
             raise OSError(f"it leads to {url}, which is not {' or '.join(SCHEMES)}")
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -33,11 +33,14 @@ from torch import Tensor
 
 from lthlib.errors import StudyError
 from lthlib.lab import models, observations
+from lthlib.lab.hub import checkpoint_file
+from lthlib.lab.models.checkpoints import load_checkpoint
 from lthlib.lab.provenance import describe_environment, now, task_key
 from lthlib.lab.regions import show_regions
 from lthlib.lab.scores import score as pruning_score
 from lthlib.lab.tasks import Task
 from lthlib.lab.tasks import load as load_task
+from lthlib.lab.tasks.published import data_folder
 from lthlib.lab.tickets import (
     Ticket,
     collapsed,
@@ -56,7 +59,8 @@ from lthlib.lab.training import (
     steps_in,
     train,
 )
-from lthlib.records import FORMAT, LAB_FORMAT, RecordStore, RunWriter, to_json
+from lthlib.lab.wordpieces import WordPieces
+from lthlib.records import FORMAT, LAB_FORMAT, RecordStore, RunWriter, file_sha256, to_json
 from lthlib.study import GROUPS, MODALITIES, Rung, Study
 
 State = dict[str, Tensor]
@@ -78,7 +82,7 @@ def run(
     """
     name = study.run_id(seed)
     with deterministic():
-        lab = Lab(study, seed, device)
+        lab = Lab(study, seed, device, progress)
         if store.has(name):
             store.check_identity(name, lab.identity())
             store.tidy(name)
@@ -110,7 +114,13 @@ class Level:
 class Lab:
     """One run's task, model and start, and the steps that protocols are made of."""
 
-    def __init__(self, study: Study, seed: int, device: str = "cpu") -> None:
+    def __init__(
+        self,
+        study: Study,
+        seed: int,
+        device: str = "cpu",
+        progress: Progress = lambda _: None,
+    ) -> None:
         self.study, self.seed, self.name = study, seed, study.run_id(seed)
         loaded = load_task(
             study.task,
@@ -119,6 +129,7 @@ class Lab:
             validation_items=study.validation_items,
             test_items=study.test_items,
             features=study.features,
+            pieces=WordPieces(study.model, data_folder()) if study.checkpoint else None,
         )
         self.items_key = task_key(loaded)
         self.task = show_regions(loaded, study.regions)
@@ -127,7 +138,11 @@ class Lab:
             self.task = dataclasses.replace(self.task, train=joined)
         self.model = self._fresh(derive_seed(seed, "model"))
         self.start_sha256 = "random"
-        if study.start == "pretrained":
+        if study.checkpoint is not None:
+            path = checkpoint_file(study.checkpoint, data_folder())
+            progress(load_checkpoint(self.model, path).told(path))
+            self.start_sha256 = file_sha256(path)
+        elif study.start == "pretrained":
             self.start_sha256 = str(models.load_start(self.model)["sha256"])
         if self.task.kind == "multi":
             models.set_prior(self.model, self.task.train.labels)

@@ -209,7 +209,8 @@ def _changes(about: Mapping[str, Any]) -> str:
     if identity.get("lab") != LAB_FORMAT:
         changes.append("the lab now computes other numbers from the same study")
     start = identity["start weights"]
-    if start != "random" and start not in _shipped_starts():
+    own = about["study"].get("checkpoint") is not None
+    if start != "random" and not own and start not in _shipped_starts():
         changes.append("its start weights are no longer those that ship")
     return "; ".join(changes) or "nothing has changed"
 

@@ -66,6 +66,8 @@ def _identity(study: Study) -> dict[str, Any]:
     """What can be told of a run's identity without torch and without making its task."""
     if study.start == "random":
         return {"lab": LAB_FORMAT, "start weights": "random"}
+    if study.checkpoint is not None:
+        return {"lab": LAB_FORMAT}
     folder = files("lthlib") / "lab" / "models" / "weights"
     try:
         record = json.loads((folder / f"{study.start_name}.json").read_text())

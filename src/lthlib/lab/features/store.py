@@ -12,7 +12,6 @@ where it stopped; without `store.json` it is no store.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -28,7 +27,7 @@ from numpy.typing import NDArray
 
 from lthlib.errors import FeatureError
 from lthlib.lab.features.regions import Floats, ImageRegions, checked
-from lthlib.records import sha256, to_json, to_parquet, write_atomically
+from lthlib.records import file_sha256, sha256, to_json, to_parquet, write_atomically
 
 FORMAT = 1
 REGIONS, IMAGES, ABOUT = "regions.safetensors", "images.parquet", "store.json"
@@ -133,7 +132,7 @@ class RegionStore:
 
     def verify(self) -> None:
         """Read everything once. Raises FeatureError where the content is not what was written."""
-        if _digest(self.folder / REGIONS) != self.about["sha256"][REGIONS]:
+        if file_sha256(self.folder / REGIONS) != self.about["sha256"][REGIONS]:
             raise FeatureError(f"{self.folder / REGIONS} is damaged: make the store again")
 
 
@@ -377,7 +376,7 @@ class StoreWriter:
             )
             index = to_parquet(table)
             write_atomically(self.folder / IMAGES, index)
-            digests = {REGIONS: _digest(self.folder / REGIONS), IMAGES: sha256(index)}
+            digests = {REGIONS: file_sha256(self.folder / REGIONS), IMAGES: sha256(index)}
             about = to_json({**self.plan.shape(), "sha256": digests})
             write_atomically(self.folder / ABOUT, about)
             for name in (DONE, PLAN, LOCK):
@@ -398,11 +397,6 @@ def _on_disk(folder: Path) -> Iterator[None]:
             f"{folder} cannot be written ({reason}): make room or name another folder; the same "
             "command then goes on"
         ) from None
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _digest_of(names: Sequence[str]) -> str:

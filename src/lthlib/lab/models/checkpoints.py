@@ -71,6 +71,13 @@ class Account(NamedTuple):
     new: tuple[str, ...]
     left_out: tuple[str, ...]
 
+    def told(self, path: Path) -> str:
+        """One line that accounts for every key."""
+        return (
+            f"{path.name}: {len(self.loaded)} tensors loaded; new: {', '.join(self.new)}; "
+            f"left out: {', '.join(self.left_out) or 'none'}"
+        )
+
 
 def read_weights(path: Path) -> dict[str, Tensor]:
     """Tensors of a `.safetensors` file, or of a torch file, which is read without running code.

@@ -20,6 +20,7 @@ from lthlib.lab.tasks.inputs import Inputs, Split, Task
 from lthlib.lab.tasks.items import Items, Recipe
 from lthlib.lab.tasks.scenes import CROP, Part, Scenes
 from lthlib.lab.tasks.scenes import render as render_scenes
+from lthlib.lab.wordpieces import WordPieces
 
 __all__ = ["TASKS", "Inputs", "Split", "Task", "load", "render"]
 
@@ -38,34 +39,36 @@ def load(
     test_items: int | None = None,
     cache: Path | str | None = None,
     features: str | None = None,
+    pieces: WordPieces | None = None,
 ) -> Task:
     """The task `name`, made from `data_seed` or found in the folder `cache`.
 
     Counts left out are the task's own (8,000, 800 and 1,600). The same arguments give the same
     items everywhere. The three parts share no digit image, whatever the seeds. Published tasks
     come from the data folder instead, with the region features that are named
-    (:func:`lthlib.lab.tasks.published.load`).
+    (:func:`lthlib.lab.tasks.published.load`). pieces: how to split texts; whole words unless given.
     Raises TaskError for an unknown name, a seed below 0, or a count that cannot be.
     """
     if name not in (known := (*TASKS, *published.PUBLISHED)):
         raise TaskError(unknown("task", name, known))
     asked = {"train": train_items, "validation": validation_items, "test": test_items}
     if name in published.PUBLISHED:
-        return published.load(name, features=features, items=asked)
+        return published.load(name, features=features, items=asked, pieces=pieces)
     if not _whole(data_seed) or data_seed < 0:
         raise TaskError(f"data_seed must be a whole number from 0, not {data_seed!r}")
     recipe = _RECIPES[name]
     folder = default_folder() if cache is None else Path(cache)
     counts = {part: _count(recipe, cast(Part, part), value) for part, value in asked.items()}
     splits = {
-        part: _split(recipe, cast(Part, part), n, data_seed, folder) for part, n in counts.items()
+        part: _split(recipe, cast(Part, part), n, data_seed, folder, pieces)
+        for part, n in counts.items()
     }
     return Task(
         name=name,
         kind=recipe.kind,
         decisions=recipe.decisions,
         classes=recipe.classes,
-        vocabulary=vocabulary.vocabulary(),
+        vocabulary=pieces.words if pieces else vocabulary.vocabulary(),
         feature_dim=CROP * CROP,
         **splits,
     )
@@ -95,19 +98,20 @@ def _count(recipe: Recipe, part: Part, asked: int | None) -> int:
     return asked
 
 
-def _split(recipe: Recipe, part: Part, count: int, seed: int, folder: Path) -> Split:
+def _split(
+    recipe: Recipe, part: Part, count: int, seed: int, folder: Path, pieces: WordPieces | None
+) -> Split:
     key = json.dumps([recipe.name, recipe.version, part, count, seed])
     digest = hashlib.sha256(key.encode()).hexdigest()[:16]
     path = folder / f"{recipe.name}-{part}-{digest}.npz"
     items = cached(path, lambda: recipe.make(part, count, seed))
     names = tuple(f"{part}-{i:06d}" for i in range(count))
-    return Split(
-        names, _inputs(items, recipe.width), torch.from_numpy(items.labels), _facts(names, items)
-    )
+    encode = pieces.encode if pieces else vocabulary.encode
+    ids = torch.from_numpy(encode(items.text.tolist(), recipe.width))
+    return Split(names, _inputs(items, ids), torch.from_numpy(items.labels), _facts(names, items))
 
 
-def _inputs(items: Items, width: int) -> Inputs:
-    ids = torch.from_numpy(vocabulary.encode(items.text.tolist(), width))
+def _inputs(items: Items, ids: torch.Tensor) -> Inputs:
     regions = items.regions
     return Inputs(
         input_ids=ids,

@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from numpy.typing import NDArray
 
 from lthlib.errors import TaskError
 from lthlib.lab import corpora
@@ -28,6 +29,7 @@ from lthlib.lab.features.store import RegionStore
 from lthlib.lab.tasks import vocabulary
 from lthlib.lab.tasks.cache import default_folder
 from lthlib.lab.tasks.inputs import Inputs, Split, StoredInputs, Task
+from lthlib.lab.wordpieces import WordPieces
 
 PARTS = ("train", "validation", "test")
 LEAST_SEEN = 2
@@ -35,6 +37,7 @@ LEAST_SEEN = 2
 VALIDATION_SHARE = 0.1
 VSR_SHARES = {"train": 0.7, "validation": 0.1, "test": 0.2}  # as VSR's authors split it
 
+Encode = Callable[[Sequence[str], int], NDArray[np.int64]]
 Parts = Mapping[str, pd.DataFrame]
 """By part: `item` (unique), `text`, `image` (its name in a store), a column for each decision."""
 
@@ -50,6 +53,7 @@ def load(
     features: str | None = None,
     folder: Path | str | None = None,
     items: Mapping[str, int | None] | None = None,
+    pieces: WordPieces | None = None,
 ) -> Task:
     """A task of `PUBLISHED` from a data folder.
 
@@ -66,8 +70,14 @@ def load(
     }
     if store is not None:
         parts = _placed(parts, store)
-    words = vocabulary_of(parts["train"]["text"])
-    splits = {part: _split(table, recipe, words, store) for part, table in parts.items()}
+    words = pieces.words if pieces else vocabulary_of(parts["train"]["text"])
+
+    def encode(texts: Sequence[str], width: int) -> NDArray[np.int64]:
+        if pieces:
+            return pieces.encode(texts, width)
+        return vocabulary.encode(texts, width, words)
+
+    splits = {part: _split(table, recipe, encode, store) for part, table in parts.items()}
     return Task(
         name=name,
         kind="single" if recipe.decisions == ("label",) else "multi",
@@ -99,9 +109,9 @@ def vocabulary_of(texts: Iterable[str]) -> tuple[str, ...]:
 
 
 def _split(
-    table: pd.DataFrame, recipe: _Published, words: tuple[str, ...], store: RegionStore | None
+    table: pd.DataFrame, recipe: _Published, encode: Encode, store: RegionStore | None
 ) -> Split:
-    ids = torch.from_numpy(vocabulary.encode(table["text"].tolist(), recipe.width, words))
+    ids = torch.from_numpy(encode(table["text"].tolist(), recipe.width))
     mask = ids != vocabulary.PAD
     inputs: Inputs | StoredInputs
     if store is None:
