@@ -8,9 +8,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
-from benchmarks import timing, training
+from benchmarks import streaming, timing, training
 
 from lthlib.lab.lottery import Lab
 from lthlib.report import benchmarks as report
@@ -67,3 +68,21 @@ def test_one_command_writes_one_file(tmp_path: Path) -> None:
     assert found["about"]["small"]
     for table in (report.masks_table, report.ladder_table, report.pruning_table):
         assert not table(found).data.empty
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is read from /proc")
+def test_a_store_larger_than_its_batches_stays_on_disk(tmp_path: Path) -> None:
+    """A store of 0.9 GB, batches of 19 MB: what a batch takes, and nothing of the rest."""
+    folder = streaming.sparse_store(tmp_path / "store", 3000)
+    assert (folder / "regions.safetensors").stat().st_size > 850 * 2**20
+    found = streaming.stream(folder, questions=20_000, batches=6)
+    assert found["peak_bytes"] - found["before_bytes"] < 200 * 2**20
+
+
+def test_store_and_table_give_the_same_features(tmp_path: Path) -> None:
+    found = streaming.against_table(tmp_path, images=3, repeats=1)
+    assert set(found) == {"store", "table", "ratio"}
+    table = streaming.TsvSource(tmp_path / "obj36.tsv")
+    store = streaming.RegionStore(tmp_path / "store")
+    for row, name in enumerate(table.images):
+        assert (store.features(np.array([row]))[0] == table.read(name).features).all()
