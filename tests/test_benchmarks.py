@@ -74,7 +74,7 @@ def test_one_command_writes_one_file(tmp_path: Path) -> None:
 def test_a_store_larger_than_its_batches_stays_on_disk(tmp_path: Path) -> None:
     """A store of 0.9 GB, batches of 19 MB: what a batch takes, and nothing of the rest."""
     folder = streaming.sparse_store(tmp_path / "store", 3000)
-    assert (folder / "regions.safetensors").stat().st_size > 850 * 2**20
+    assert (folder / "regions.safetensors").stat().st_size > 800 * 2**20
     found = streaming.stream(folder, questions=20_000, batches=6)
     assert found["peak_bytes"] - found["before_bytes"] < 200 * 2**20
 
