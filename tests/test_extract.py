@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from lthlib.errors import FeatureError
 from lthlib.lab.features import extract, store
-from lthlib.lab.features.extract import Extractor, extract_folder
+from lthlib.lab.features.extract import Extractor, Grid, extract_folder
 
 pytest.importorskip("torchvision")
 
@@ -179,3 +179,21 @@ def test_folders_and_settings_that_cannot_be(tmp_path: Path) -> None:
     for settings in ({"regions": 0}, {"overlap": 0.0}, {"overlap": 1.5}):
         with pytest.raises(FeatureError, match="give at least 1"):
             Extractor(small(), **settings)  # type: ignore[arg-type]
+
+
+# -- the grid ---------------------------------------------------------------------------------
+def test_cells_of_a_grid_hold_their_own_pixels() -> None:
+    image = torch.zeros(3, 12, 24)
+    image[:, :6, 12:] = 1.0  # the upper right quarter
+    (found,) = Grid(side=2, pixels=3)(["a"], [image])
+    assert found.boxes.tolist() == [[0, 0, 12, 6], [12, 0, 24, 6], [0, 6, 12, 12], [12, 6, 24, 12]]
+    assert found.features.mean(axis=1) == pytest.approx([0, 1, 0, 0], abs=0.1)
+    assert found.features.shape == (4, 9) and found.size == (24.0, 12.0)
+
+
+def test_a_folder_becomes_a_store_without_a_detector(tmp_path: Path) -> None:
+    kept = extract_folder(Grid(), pictures(tmp_path / "images"), tmp_path / "store")
+    assert (kept.regions, kept.feature_dim) == (36, 64)
+    assert kept.extractor == "grid of 6 by 6 cells, 8 by 8 grey pixels"
+    with pytest.raises(FeatureError, match="give at least 1"):
+        Grid(side=0)

@@ -21,9 +21,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from lthlib.errors import StudyError, unknown
 from lthlib.reference import PARTS
 
-TaskName = Literal[
-    "digits",
-    "digit-reports",
+EmbeddedName = Literal["digits", "digit-reports"]
+PublishedName = Literal[
     "vsr-v1-random",
     "vsr-v1-zeroshot",
     "vsr-random",
@@ -31,14 +30,17 @@ TaskName = Literal[
     "vsr-grouped",
     "open-i",
 ]
+OwnName = Annotated[str, Field(pattern=r"^own-[a-z0-9][a-z0-9-]*$")]
+TaskName = EmbeddedName | PublishedName | OwnName
 ModelName = Literal["visualbert", "lxmert", "uniter"]
 BranchName = Literal["random-mask", "shuffled-mask", "reinitialised", "high-magnitude"]
 ObservationName = Literal["weights", "states", "barriers"]
 LadderName = Literal["imp", "secondary", "concluding"]
 
-TASKS: tuple[str, ...] = get_args(TaskName)
-EMBEDDED: tuple[str, ...] = ("digits", "digit-reports")
+EMBEDDED: tuple[str, ...] = get_args(EmbeddedName)
 """Tasks that need no data from outside; the others read a data folder."""
+TASKS: tuple[str, ...] = (*EMBEDDED, *get_args(PublishedName))
+"""All tasks but one's own, which are named own-NAME."""
 MODELS: tuple[str, ...] = get_args(ModelName)
 BRANCHES: tuple[str, ...] = get_args(BranchName)
 OBSERVATIONS: tuple[str, ...] = get_args(ObservationName)
@@ -387,7 +389,11 @@ def _one_line(error: ValidationError) -> str:
         return _about_ladder(error)
     if first["type"] == "literal_error":
         names = get_args(Study.model_fields[name].annotation)
-        listed = {"branches": BRANCHES, "observe": OBSERVATIONS}
+        listed = {
+            "task": (*TASKS, "own-NAME"),
+            "branches": BRANCHES,
+            "observe": OBSERVATIONS,
+        }
         return unknown(name, value, listed.get(name, names))
     if first["type"] == "value_error":
         text = str(first["ctx"]["error"])

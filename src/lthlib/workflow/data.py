@@ -31,6 +31,10 @@ def add_commands(add: Add) -> None:
     features.add_argument("--format", help="import: of the source")
     features.add_argument("--extractor", default="not said", help="who made the features")
     features.add_argument("--half", action="store_true", help="16 bits: half the disk, 3 digits")
+    features.add_argument(
+        "--by", choices=("detector", "grid"), default="detector",
+        help="extract: by torchvision's Faster R-CNN, or in 6 by 6 cells of plain pixels",
+    )  # fmt: skip
     features.add_argument("--regions", type=int, default=36, help="extract: how many an image (36)")
     features.add_argument(
         "--overlap", type=float, default=0.5,
@@ -89,12 +93,16 @@ def _import(options: argparse.Namespace, folder: Path) -> int:
 def _extract(options: argparse.Namespace, folder: Path) -> int:
     import torch
 
-    from lthlib.lab.features.extract import Extractor, extract_folder, pretrained
+    from lthlib.lab.features.extract import Extractor, Grid, Regions, extract_folder, pretrained
 
     if not options.source:
         raise FeatureError("give a folder of images: see `lth features --help`")
-    detector = pretrained().to("cuda" if torch.cuda.is_available() else "cpu")
-    extractor = Extractor(detector, regions=options.regions, overlap=options.overlap)
+    extractor: Regions
+    if options.by == "grid":
+        extractor = Grid()
+    else:
+        detector = pretrained().to("cuda" if torch.cuda.is_available() else "cpu")
+        extractor = Extractor(detector, regions=options.regions, overlap=options.overlap)
     print(_told(extract_folder(extractor, options.source, folder, half=options.half, say=_said)))
     return 0
 

@@ -1,6 +1,6 @@
-"""Region features from images, with torchvision's Faster R-CNN (Ren and others 2015).
+"""Region features from images: by a detector, or in a grid that needs none.
 
-As in bottom-up attention (Anderson and others 2018) a region is a proposal of the detector, its
+The detector is torchvision's Faster R-CNN (Ren and others 2015). As in bottom-up attention (Anderson and others 2018) a region is a proposal of the detector, its
 features are what the detector's box head makes of it, and regions that overlap a better one too
 much are left out. Every image gets exactly as many regions as are asked for: where too few are
 left, the best of those left out come back, and at last the whole image.
@@ -11,13 +11,15 @@ from __future__ import annotations
 import contextlib
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
+from torch.nn import functional
 
 from lthlib.errors import FeatureError
 from lthlib.lab.features.regions import ImageRegions
@@ -28,6 +30,59 @@ OVERLAP = 0.5
 """Overlap (IoU) above which the worse of two regions is left out; the main source set 0.04."""
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 MOST_PIXELS = 100_000_000
+
+
+class Regions(Protocol):
+    """What makes regions of images: how many, and what to call the features."""
+
+    regions: int
+
+    @property
+    def identity(self) -> str: ...
+
+    def __call__(self, names: Sequence[str], images: Sequence[Tensor]) -> list[ImageRegions]: ...
+
+
+class Grid:
+    """Equal cells of an image, each with its own pixels as features: nothing to fetch or to learn.
+
+    side: cells along each edge; pixels: each cell is shrunk to so many by so many, in grey.
+    """
+
+    def __init__(self, side: int = 6, pixels: int = 8) -> None:
+        if side < 1 or pixels < 1:
+            raise FeatureError(
+                f"a grid of {side} cells of {pixels} pixels: give at least 1 of each"
+            )
+        self.side, self.pixels, self.regions = side, pixels, side * side
+
+    @property
+    def identity(self) -> str:
+        return (
+            f"grid of {self.side} by {self.side} cells, {self.pixels} by {self.pixels} grey pixels"
+        )
+
+    def __call__(self, names: Sequence[str], images: Sequence[Tensor]) -> list[ImageRegions]:
+        """Cells row by row; float32 [3, H, W] in 0..1 gives grey values in 0..1."""
+        return [self._cells(name, image) for name, image in zip(names, images, strict=True)]
+
+    def _cells(self, name: str, image: Tensor) -> ImageRegions:
+        points = self.side * self.pixels
+        grey = image.mean(dim=0)[None, None]
+        small = functional.interpolate(grey, (points, points), mode="bilinear", antialias=True)
+        cells = small[0, 0].reshape(self.side, self.pixels, self.side, self.pixels)
+        features = cells.permute(0, 2, 1, 3).reshape(self.regions, -1)
+        edges = np.linspace(0, 1, self.side + 1)
+        boxes = [
+            (left, top, right, bottom)
+            for top, bottom in pairwise(edges)
+            for left, right in pairwise(edges)
+        ]
+        height, width = image.shape[1:]
+        scale = np.array([width, height, width, height])
+        return ImageRegions(
+            name, features.numpy(), np.array(boxes) * scale, (float(width), float(height))
+        )
 
 
 class Extractor:
@@ -126,7 +181,7 @@ def pretrained() -> nn.Module:
 
 
 def extract_folder(
-    extractor: Extractor,
+    extractor: Regions,
     images: Path,
     folder: Path,
     *,

@@ -49,10 +49,11 @@ def load(
     (:func:`lthlib.lab.tasks.published.load`). pieces: how to split texts; whole words unless given.
     Raises TaskError for an unknown name, a seed below 0, or a count that cannot be.
     """
-    if name not in (known := (*TASKS, *published.PUBLISHED)):
+    own = name.startswith(published.OWN)
+    if not own and name not in (known := (*TASKS, *published.PUBLISHED)):
         raise TaskError(unknown("task", name, known))
     asked = {"train": train_items, "validation": validation_items, "test": test_items}
-    if name in published.PUBLISHED:
+    if own or name in published.PUBLISHED:
         return published.load(name, features=features, items=asked, pieces=pieces)
     if not _whole(data_seed) or data_seed < 0:
         raise TaskError(f"data_seed must be a whole number from 0, not {data_seed!r}")

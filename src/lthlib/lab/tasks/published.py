@@ -11,7 +11,6 @@ reports, of which each is of another patient.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 from collections import Counter
@@ -29,9 +28,11 @@ from lthlib.lab.features.store import RegionStore
 from lthlib.lab.tasks import vocabulary
 from lthlib.lab.tasks.cache import default_folder
 from lthlib.lab.tasks.inputs import Inputs, Split, StoredInputs, Task
+from lthlib.lab.tasks.own import read_own, table_file
+from lthlib.lab.tasks.parts import PARTS, by_group
 from lthlib.lab.wordpieces import WordPieces
 
-PARTS = ("train", "validation", "test")
+OWN = "own-"
 LEAST_SEEN = 2
 """Training texts that a word must be in to have an id of its own."""
 VALIDATION_SHARE = 0.1
@@ -55,15 +56,15 @@ def load(
     items: Mapping[str, int | None] | None = None,
     pieces: WordPieces | None = None,
 ) -> Task:
-    """A task of `PUBLISHED` from a data folder.
+    """A task of `PUBLISHED` from a data folder, or `own-NAME`: see :mod:`lthlib.lab.tasks.own`.
 
     features: name of a store of region features there; without one every item has one blank
     region. items: how many items of a part to take at the most, the first in a shuffled order.
     Raises TaskError for files that are missing or damaged, FeatureError for a store that is, or
     that lacks an image.
     """
-    recipe = PUBLISHED[name]
     root = data_folder(folder)
+    recipe = PUBLISHED[name] if name in PUBLISHED else _own(name.removeprefix(OWN), root)
     store = RegionStore(root / "features" / features) if features else None
     parts = {
         part: _some(table, (items or {}).get(part)) for part, table in recipe.read(root).items()
@@ -82,7 +83,7 @@ def load(
         name=name,
         kind="single" if recipe.decisions == ("label",) else "multi",
         decisions=recipe.decisions,
-        classes=("False", "True"),
+        classes=recipe.classes,
         vocabulary=words,
         feature_dim=store.feature_dim if store else 1,
         **splits,
@@ -166,26 +167,6 @@ def _openi_items(table: pd.DataFrame) -> pd.DataFrame:
     return table.assign(item="report-" + table["report"].astype(str), image=table["report"])
 
 
-def by_group(
-    table: pd.DataFrame, groups: pd.Series[str], shares: Mapping[str, float]
-) -> dict[str, pd.DataFrame]:
-    """Parts of about these shares such that no group is in two of them.
-
-    Groups follow one another in the order of their SHA-256, which depends on nothing but their
-    names, and fill part after part.
-    """
-    order = sorted(groups.unique(), key=lambda group: hashlib.sha256(group.encode()).digest())
-    sizes = groups.value_counts()
-    reached = np.cumsum([sizes[group] for group in order]) / len(table)
-    ends = np.cumsum(list(shares.values()))
-    part_of = {
-        group: list(shares)[int(np.searchsorted(ends[:-1], share, side="left"))]
-        for group, share in zip(order, reached, strict=True)
-    }
-    parts = groups.map(part_of)
-    return {part: table[parts == part].reset_index(drop=True) for part in shares}
-
-
 def _some(table: pd.DataFrame, most: int | None) -> pd.DataFrame:
     """The first items in an order that is shuffled, and the same for any number of them."""
     if most is None:
@@ -208,9 +189,15 @@ class _Published:
         decisions: Sequence[str] = ("label",),
         width: int = 24,
         facts: Sequence[str] = ("item", "text", "image", "relation"),
+        classes: tuple[str, str] = ("False", "True"),
     ) -> None:
-        self.read, self.decisions = read, tuple(decisions)
+        self.read, self.decisions, self.classes = read, tuple(decisions), classes
         self.width, self.facts = width, tuple(facts)
+
+
+def _own(name: str, root: Path) -> _Published:
+    parts, classes = read_own(table_file(root, name))
+    return _Published(lambda _: parts, width=64, classes=classes)
 
 
 PUBLISHED: dict[str, _Published] = {

@@ -1,0 +1,165 @@
+"""One's own data: tables that are read, and tables that are refused in one line."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from lthlib.errors import StudyError, TaskError
+from lthlib.lab import corpora
+from lthlib.lab.tasks import load
+from lthlib.lab.tasks.own import read_own, table_file
+from lthlib.study import Study
+
+
+def rows(count: int = 60) -> list[dict[str, Any]]:
+    return [
+        {
+            "image": f"{i // 2:03d}.png",
+            "text": f'the cat, number {i % 7}, is "here"',
+            "label": ["no", "yes"][i % 2],
+        }
+        for i in range(count)
+    ]
+
+
+def write(path: Path, content: list[dict[str, Any]]) -> Path:
+    if path.suffix == ".csv":
+        pd.DataFrame(content).to_csv(path, index=False)
+    else:
+        path.write_text("".join(json.dumps(row) + "\n" for row in content))
+    return path
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl"])
+def test_both_forms_are_read_alike(tmp_path: Path, suffix: str) -> None:
+    parts, labels = read_own(write(tmp_path / f"t{suffix}", rows()))
+    assert labels == ("no", "yes")
+    assert sum(map(len, parts.values())) == 60
+    images = [set(part["image"]) for part in parts.values()]
+    assert not (images[0] & images[1] or images[0] & images[2] or images[1] & images[2])
+    every = pd.concat(parts.values()).sort_values("item")
+    assert every["item"].tolist() == [f"row-{i:06d}" for i in range(1, 61)]
+    assert every["label"].tolist() == [0, 1] * 30
+    assert every["text"].iloc[3] == 'the cat, number 3, is "here"'
+
+
+def test_splits_and_names_that_are_given_are_kept(tmp_path: Path) -> None:
+    given = [
+        {**row, "item": f"i{n}", "split": ["train", "train", "validation", "test"][n % 4]}
+        for n, row in enumerate(rows())
+    ]
+    parts, _ = read_own(write(tmp_path / "t.csv", given))
+    assert [len(part) for part in parts.values()] == [30, 15, 15]
+    assert parts["test"]["item"].tolist()[:2] == ["i3", "i7"]
+
+
+def changed(at: int, **cells: Any) -> list[dict[str, Any]]:
+    content = rows()
+    content[at] = {**content[at], **cells}
+    return content
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl"])
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (changed(4, text=""), "row 5: text is "),
+        (changed(4, image=None), "row 5: image is "),
+        (changed(4, label="maybe"), r"has 3 labels, not 2 .*row 5"),
+        ([{**row, "label": "yes"} for row in rows()], "has 1 labels, not 2"),
+        ([{**row, "item": "same"} for row in rows()], "row 2: item 'same' is there twice"),
+        ([{**row, "split": "dev"} for row in rows()], "row 1: split is 'dev', not train"),
+        ([{**row, "split": "train"} for row in rows()], "leaves no items for validation"),
+        ([], "has no"),
+    ],
+)
+def test_tables_that_will_not_do(
+    tmp_path: Path, suffix: str, content: list[dict[str, Any]], said: str
+) -> None:
+    path = write(tmp_path / f"t{suffix}", content)
+    if not content:
+        path.write_text("image,text,label\n" if suffix == ".csv" else "")
+    with pytest.raises(TaskError, match=said) as refusal:
+        read_own(path)
+    assert "\n" not in str(refusal.value) and str(path) in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("t.csv", b"picture,text,label\na,b,c\n", "has no column 'image'"),
+        ("t.csv", b"image,text,label\na,b\n", "row 1 has more or fewer cells"),
+        ("t.csv", b"image,text,label\na,b,c,d\n", "row 1 has more or fewer cells"),
+        ("t.csv", b"image,text,label\na,\xff\xfe,c\n", "no UTF-8"),
+        ("t.csv", b'image,text,label\na,"b,c\n', "no CSV that can be read"),
+        ("t.jsonl", b'{"image": "a", "text": "b", "label": 1}\n{"image": \n', "row 2 is no JSON"),
+        ("t.jsonl", b"[1, 2]\n", "row 1 is no object"),
+        ("t.jsonl", b"<!DOCTYPE html>\n", "row 1 is no JSON"),
+        ("t.jsonl", b"[" * 100_000, "row 1 is no JSON"),
+    ],
+)
+def test_files_that_are_no_tables(tmp_path: Path, name: str, content: bytes, said: str) -> None:
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(TaskError, match=said):
+        read_own(path)
+
+
+def test_a_table_is_found_by_its_name(tmp_path: Path) -> None:
+    (tmp_path / "own").mkdir()
+    with pytest.raises(TaskError, match="own-cats nowhere: put cats.csv or cats.jsonl there"):
+        table_file(tmp_path, "cats")
+    path = write(tmp_path / "own" / "cats.csv", rows())
+    assert table_file(tmp_path, "cats") == path
+    write(tmp_path / "own" / "cats.jsonl", rows())
+    with pytest.raises(TaskError, match="own-cats twice"):
+        table_file(tmp_path, "cats")
+
+
+def test_it_becomes_a_task(tmp_path: Path, monkeypatch: Any) -> None:
+    (tmp_path / "own").mkdir()
+    write(tmp_path / "own" / "cats.csv", rows())
+    monkeypatch.setenv("LTHLIB_DATA", str(tmp_path))
+    task = load("own-cats")
+    assert task.classes == ("no", "yes") and task.outputs == 2
+    assert {"item", "text", "image"} <= set(task.test.facts)
+    study = Study.build(task="own-cats", regions="none", start="random")
+    assert "own-cats" in study.name
+    for name in ("own-", "own-Cats", "own-a/b", "own-..", "own-a\n"):
+        with pytest.raises(StudyError, match="unknown task"):
+            Study.build(task=name, regions="none", start="random")
+
+
+READERS: dict[str, Callable[[Path], object]] = {
+    "own.csv": read_own,
+    "own.jsonl": read_own,
+    "vsr.jsonl": corpora.read_vsr_file,
+}
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_damaged_tables_give_one_line_or_a_table(tmp_path: Path, name: str) -> None:
+    """400 mutations of each: a TaskError in one line, or what the reader promises."""
+    from test_features import mutated
+
+    draw, path = np.random.default_rng(3), tmp_path / name
+    content = [
+        {**row, "caption": row["text"], "label": int(row["label"] == "yes")} for row in rows()
+    ]
+    whole = write(path, content).read_bytes()
+    refused = 0
+    for _ in range(400):
+        path.write_bytes(mutated(whole, draw))
+        try:
+            READERS[name](path)
+        except TaskError as error:
+            refused += 1
+            assert "\n" not in str(error) and len(str(error)) < 1000
+    assert refused > 50
