@@ -1,10 +1,10 @@
 """Region features from images: by a detector, or in a grid that needs none.
 
-The detector is torchvision's Faster R-CNN (Ren and others 2015). As in bottom-up attention (Anderson
-and others 2018) a region is a proposal of the detector, its features are what the detector's box
-head makes of it, and regions that overlap a better one too much are left out. Every image gets
-exactly as many regions as are asked for: where too few are left, the best of those left out come
-back, and at last the whole image.
+The detector is torchvision's Faster R-CNN (Ren and others 2015). As in bottom-up attention
+(Anderson and others 2018) a region is a proposal of the detector, its features are what the
+detector's box head makes of it, and regions that overlap a better one too much are left out. Every
+image gets exactly as many regions as are asked for: where too few are left, the best of those left
+out come back, and at last the whole image.
 """
 
 from __future__ import annotations
