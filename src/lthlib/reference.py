@@ -21,7 +21,7 @@ PUBLISHED_RATES = (5e-4, 7.5e-4, 1e-3, 1.25e-3, 1.5e-3)
 RATES = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2)
 # What 25 % and 50 % a round reach in three rounds: levels that both published ladders share.
 SHARED_LEVELS = [0.578125, 0.875]
-_THREE, _FIVE, _TEN = [0, 1, 2], list(range(5)), list(range(10))
+_THREE, _TEN = [0, 1, 2], list(range(10))
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ PARTS: dict[str, Part] = {
     ),
     "reports": Part(
         "lottery tickets for several findings at once",
-        {**REPORTS_RECIPE, "ladder": "concluding", "branches": _CONTROLS, "seeds": _FIVE},
+        {**REPORTS_RECIPE, "ladder": "concluding", "branches": _CONTROLS, "seeds": _THREE},
         _each(tasks=("digit-reports",)),
     ),
     "published-rates": Part(
@@ -103,7 +103,7 @@ PARTS: dict[str, Part] = {
     ),
     "histories": Part(
         "how often each test item is forgotten by models that train on it",
-        {"epochs": 12, "batch_size": 128, "levels": 0, "train_on": "train+test", "seeds": _FIVE},
+        {"epochs": 12, "batch_size": 128, "levels": 0, "train_on": "train+test", "seeds": _THREE},
         _each(),
     ),
     "scratch": Part(
