@@ -66,7 +66,7 @@ seeds: list = None  # one run for each
 
 # %% tags=["hide-cell"]
 from lthlib.records import open_store
-from lthlib.report import figures, tables
+from lthlib.report import figures, ranking, tables
 from lthlib.report.notebook import say, show
 from lthlib.report.reading import each, pruned, read, records_line
 from lthlib.study import studies_from_parameters
@@ -101,6 +101,8 @@ for r, name in each(readings, say):
 for r, name in each(readings, say):
     show(figures.accuracy_figure(r.quality, stage=r.stage), name("accuracy"))
     show(tables.quality_table(r.quality, gate=r.gate, stage=r.stage), name("quality"))
+    if ranking.ranks_findings(r):
+        show(ranking.ranking_table(r), name("ranking"))
 
 # %% [markdown]
 # ## Whether it keeps its answers

@@ -89,6 +89,8 @@ _FAITHFUL, _UNFAITHFUL = "no faithful decision", "no unfaithful decision"
 _ONE_SEED = "one seed: no floor"
 MEASURES = {
     "accuracy": Measure("accuracy"),
+    "auc": Measure("macro AUC", undefined=_ONE_LABEL),
+    "average_precision": Measure("mean average precision", undefined=_ONE_LABEL),
     "balanced_accuracy": Measure("balanced accuracy", undefined=_ONE_LABEL),
     "precision": Measure("precision", undefined="never answers True"),
     "recall": Measure("recall", undefined=_NO_TRUE_LABEL),

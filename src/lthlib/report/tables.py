@@ -7,7 +7,7 @@ why) and whose `data` holds the numbers.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
@@ -94,9 +94,9 @@ def quality_table(
         columns["beats trivial rule"] = seeds.agg(lambda s: f"{s.sum()} of {len(s)}")
     best = chosen.iloc[0]
     rule = f"{best['trivial_rule']}, {100 * best['trivial_accuracy']:.1f} %"
-    counted = " Seeds beat it by an exact one-sided test over items, p < 0.05." if columns else ""
-    note = f"Best rule that looks at no input: {rule}.{counted}"
-    return _table("Quality against the labels", chosen, measures, note, columns)
+    test = " Seeds beat it by an exact one-sided test over items, p < 0.05." if columns else ""
+    note = f"Best rule that looks at no input: {rule}.{test}"
+    return measures_table("Quality against the labels", chosen, measures, note, columns)
 
 
 def agreement_table(
@@ -107,7 +107,8 @@ def agreement_table(
         "Faithful decisions are those where dense and pruned model agree; "
         "a, b, c, e, g are shares of all decisions and sum to 100 %."
     )
-    return _table("Agreement with the dense model", at_stage(agreements, stage), measures, note, {})
+    chosen = at_stage(agreements, stage)
+    return measures_table("Agreement with the dense model", chosen, measures, note)
 
 
 def comparison_table(
@@ -146,13 +147,18 @@ def comparison_table(
     return Exhibit(caption, _extent("models", data), data, table=pd.DataFrame(columns))
 
 
-def _table(
+def measures_table(
     title: str,
     frame: pd.DataFrame,
     measures: Sequence[str],
     note: str,
-    extra: dict[str, pd.Series[str]],
+    extra: Mapping[str, pd.Series[str]] | None = None,
 ) -> Exhibit:
+    """Measures by level and branch: means over seeds, with intervals where there are several.
+
+    frame: one row for each run, level and branch; note: what the caption says beside; extra: more
+    columns, by (level, branch).
+    """
     by = ["level", "branch"]
     data = _in_order(summarise(frame, by, measures))
     rows = data.drop_duplicates(by)
@@ -166,7 +172,7 @@ def _table(
     for name in measures:
         measure, part = MEASURES[name], data[data["measure"] == name].set_index(by).loc[index]
         columns[measure.heading] = [summary_text(measure, row) for _, row in part.iterrows()]
-    columns |= {heading: list(cells.loc[index]) for heading, cells in extra.items()}
+    columns |= {heading: list(cells.loc[index]) for heading, cells in (extra or {}).items()}
     caption = (
         f"{title}: {seeds_and_items(frame)}. Mean over seeds; in brackets: {intervals(frame)}. "
         f"{note} {_SPARSITY}"
