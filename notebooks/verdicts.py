@@ -41,6 +41,8 @@ records = reference_store(store)
 tested = []  # every frame of p-values of this page, for the table of families
 readings = held_part("concluding", records)
 judged = verdicts.judge(readings) if readings else None
+held = held_part("sufficient", records)  # the same models, trained four times as long
+sufficient = verdicts.judge(held) if held else None
 say(records_line(readings) if readings else not_run("concluding"))
 
 # %% [markdown]
@@ -60,7 +62,7 @@ if judged:
     sentence = verdicts.verdict_sentence(judged.rows)
     number("verdict-sentence", sentence)
     say(sentence)
-    say(verdicts.dense_sentence(judged.scored))
+    say(verdicts.dense_sentence(judged.scored, sufficient.scored if sufficient else None))
     show(verdicts.verdict_grid(judged.rows), "verdict-grid")
     show(verdicts.verdict_table(judged.rows), "verdict-table")
 
@@ -125,9 +127,7 @@ if judged:
 # times as many epochs, and to do better than fresh start values.
 
 # %% tags=["hide-input"]
-long = held_part("sufficient", records)
-if judged and long:
-    sufficient = verdicts.judge(long)
+if judged and sufficient:
     tested.append(sufficient.tests)
     show(kinds.prizes_table(kinds.prizes(judged.tests, sufficient.tests)), "prizes")
 else:

@@ -199,7 +199,9 @@ def test_the_sentence_says_what_the_table_says() -> None:
     sentence = verdicts.verdict_sentence(ROWS)
     assert "UNITER: superior at 27.1 %" in sentence
     assert "inferior at 57.8 and 65.7 % sparsity" in sentence
-    assert sentence.startswith("Of 4 levels, 2 are shown to be as accurate as dense; 2 inferior.")
+    assert sentence.startswith(
+        "Of 4 levels, 1 is shown to be as accurate as dense; 1 more accurate"
+    )
     assert (
         "against a random mask, 4 levels: better at 4 of the 4 levels that can be compared."
         in sentence
@@ -461,3 +463,8 @@ def test_a_dense_model_that_learned_little_is_told_apart() -> None:
     sentence = verdicts.dense_sentence(frame.assign(level=0, branch="main"))
     assert "97.0 to 99.0 % for LXMERT and 71.0 to 97.0 % for UNITER" in sentence
     assert "UNITER (lowest but one: 96.0 %)" in sentence and "Over 3 seeds" in sentence
+    longer = dense("uniter", [0.99, 1.0, 0.98]).assign(level=0, branch="main")
+    scored = frame.assign(level=0, branch="main")
+    assert "Trained for longer they reach 99.0 % (UNITER)" in verdicts.dense_sentence(
+        scored, longer
+    )

@@ -268,8 +268,13 @@ def _conclusion(dense: pd.DataFrame) -> str:
     tested = [word for word in words if word in (*NOT_WORSE, NOT_INFERIOR, INFERIOR, INCONCLUSIVE)]
     if not tested:
         return f"Of {len(words)} levels, none can be tested against dense."
-    good = sum(word in NOT_WORSE for word in tested)
-    parts = [f"{good or 'none'} {'is' if good < 2 else 'are'} shown to be as accurate as dense"]
+    equal, better = tested.count(EQUIVALENT), tested.count(SUPERIOR)
+    verb = "is" if max(equal, better) < 2 else "are"
+    if better and not equal:
+        parts = [f"{better} {verb} shown to be more accurate than dense"]
+    else:
+        parts = [f"{equal or 'none'} {verb} shown to be as accurate as dense"]
+        parts += [f"{better} more accurate"] if better else []
     for word, text in (
         (NOT_INFERIOR, f"inconclusive, yet shown to lose less than {points_of(MARGIN)}"),
         (INFERIOR, "inferior"),
@@ -287,22 +292,38 @@ def _word(row: pd.Series[Any]) -> str:
     return NOT_INFERIOR if row["verdict"] == INCONCLUSIVE and _not_inferior(row) else row["verdict"]
 
 
-def dense_sentence(scored: pd.DataFrame) -> str:
+def dense_sentence(scored: pd.DataFrame, longer: pd.DataFrame | None = None) -> str:
     """Between which accuracies the dense models of each model lie over seeds.
 
     A seed whose dense model learned little makes its tickets look good, and every interval wide.
+    longer: scores of a recipe that trains longer, for what dense models can reach.
     """
-    dense = scored[(scored["level"] == DENSE_LEVEL) & (scored["branch"] == "main")]
     parts = []
-    for model in in_order(dense["model"]):
-        shares = 100 * dense.loc[dense["model"] == model, "accuracy"].sort_values()
-        text = f"{shares.iloc[0]:.1f} to {shares.iloc[-1]:.1f} % for {model_name(model)}"
-        apart = len(shares) > 2 and shares.iloc[1] - shares.iloc[0] > APART
-        parts.append(f"{text} (lowest but one: {shares.iloc[1]:.1f} %)" if apart else text)
+    for model, shares in _dense_accuracy(scored).items():
+        text = f"{shares[0]:.1f} to {shares[-1]:.1f} % for {model_name(model)}"
+        apart = len(shares) > 2 and shares[1] - shares[0] > APART
+        parts.append(f"{text} (lowest but one: {shares[1]:.1f} %)" if apart else text)
+    counts = [len(shares) for shares in _dense_accuracy(scored).values()]
+    text = f"Over {counted(counts, 'seed')} the dense models' own accuracy lies at {listed(parts)}."
+    if longer is None:
+        return f"{text} Where that is a wide range, so are the intervals below."
+    reach = [
+        f"{sum(shares) / len(shares):.1f} % ({model_name(model)})"
+        for model, shares in _dense_accuracy(longer).items()
+    ]
     return (
-        f"Over {counted(dense.groupby('model')['run'].nunique(), 'seed')} the dense models' own "
-        f"accuracy lies at {listed(parts)}; where that is a wide range, so are the intervals below."
+        f"{text} Trained for longer they reach {listed(reach)}: a ticket that is better than dense "
+        "here is better than a dense model that could still learn."
     )
+
+
+def _dense_accuracy(scored: pd.DataFrame) -> dict[str, list[float]]:
+    """Accuracies of dense models in %, by model, the lowest first."""
+    dense = scored[(scored["level"] == DENSE_LEVEL) & (scored["branch"] == "main")]
+    return {
+        model: sorted((100 * dense.loc[dense["model"] == model, "accuracy"]).tolist())
+        for model in in_order(dense["model"])
+    }
 
 
 def _not_inferior(row: pd.Series[Any]) -> bool:
