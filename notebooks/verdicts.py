@@ -62,7 +62,9 @@ if judged:
     sentence = verdicts.verdict_sentence(judged.rows)
     number("verdict-sentence", sentence)
     say(sentence)
-    say(verdicts.dense_sentence(judged.scored, sufficient.scored if sufficient else None))
+    dense = verdicts.dense_sentence(judged.scored, sufficient.scored if sufficient else None)
+    number("dense-sentence", dense)
+    say(dense)
     show(verdicts.verdict_grid(judged.rows), "verdict-grid")
     show(verdicts.verdict_table(judged.rows), "verdict-table")
 

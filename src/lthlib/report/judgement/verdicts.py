@@ -307,13 +307,15 @@ def dense_sentence(scored: pd.DataFrame, longer: pd.DataFrame | None = None) -> 
     text = f"Over {counted(counts, 'seed')} the dense models' own accuracy lies at {listed(parts)}."
     if longer is None:
         return f"{text} Where that is a wide range, so are the intervals below."
+    further = _dense_accuracy(longer)
     reach = [
         f"{sum(shares) / len(shares):.1f} % ({model_name(model)})"
-        for model, shares in _dense_accuracy(longer).items()
+        for model, shares in further.items()
     ]
+    over = counted([len(shares) for shares in further.values()], "seed")
     return (
-        f"{text} Trained for longer they reach {listed(reach)}: a ticket that is better than dense "
-        "here is better than a dense model that could still learn."
+        f"{text} Trained for longer they reach {listed(reach)}, over {over}: a ticket that is "
+        "better than dense here is better than a dense model that could still learn."
     )
 
 
