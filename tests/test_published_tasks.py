@@ -27,6 +27,7 @@ from lthlib.lab.tasks.inputs import StoredInputs
 from lthlib.records import RecordStore, file_sha256
 from lthlib.study import EMBEDDED, TASKS, Study
 
+PUBLISHED_COUNTS = dict(corpora.VSR_ITEMS)  # the fixture below puts others in their place
 COUNTS = {"train": 60, "dev": 20, "test": 30}
 NOUNS = ("cat", "dog", "bus", "cake", "bench")
 RELATIONS = ("left of", "under", "behind", "inside")
@@ -274,6 +275,7 @@ def test_boxes_that_follow_real_captions_are_learned(tmp_path: Path) -> None:
     (tmp_path / "vsr").symlink_to(shared / "data" / "vsr")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LTHLIB_DATA", str(tmp_path))
+        patch.setattr(corpora, "VSR_ITEMS", PUBLISHED_COUNTS)
         parts = published.PUBLISHED["vsr-random"].read(tmp_path)
         follow_captions(pd.concat(parts.values()), tmp_path / "features" / "follow", share=0.9)
         recipe = {"task": "vsr-random", "model": "uniter", "start": "random", "levels": 0}
