@@ -76,3 +76,14 @@ def test_tables_of_the_records_that_ship_are_possible(store: RecordStore) -> Non
     assert told is not None
     # The detector sees means only, and never takes a model with two answers for a constant one.
     assert told["told constant"].astype(int)[1:].sum() == 0
+
+
+def test_a_constant_dense_model_makes_all_rows_beside_it_constant() -> None:
+    label, answers = [0, 1] * 10, [0, 1, 1, 1] * 5
+    for dense, ticket, expected in (([0] * 20, answers, [1, 1]), (answers, [0] * 20, [0, 1])):
+        records = [
+            synthetic.one_record(label, given, run="uniter-digits-s0", level=level)
+            for level, given in enumerate((dense, ticket))
+        ]
+        found = own.measured(pd.concat(records, ignore_index=True))
+        assert found.sort_values("level")["constant"].tolist() == expected

@@ -20,6 +20,7 @@ from lthlib.report.audit.source import joined
 from lthlib.report.audit.table import audit_table
 from lthlib.report.measures import RECORD
 from lthlib.report.plain import plain_table
+from lthlib.report.statistics import DENSE_LEVEL
 
 CONDITION = [name for name in RECORD if name != "run"]
 # As CSV files beside the exhibits round them at the least, and as tables print shares in %.
@@ -38,11 +39,15 @@ COLUMNS = [name for name in SHARES if name not in {"accuracy", "unfaithful_accur
 def measured(predictions: pd.DataFrame) -> pd.DataFrame:
     """Every measure of every record, of its own answers and against dense; one row per record.
 
-    predictions: see :mod:`lthlib.report.measures`. constant: does the record give one answer to
-    all? positives: how many decisions are true.
+    predictions: see :mod:`lthlib.report.measures`. constant: does the record, or the dense model
+    that stands beside it in a table, give one answer to all? positives: how many decisions are
+    true.
     """
     table = measures.quality(predictions).rename(columns=_OWN)
-    table["constant"] = table["flags"].str.contains("constant prediction").astype(float)
+    own = table["flags"].str.contains("constant prediction")
+    is_dense = (table["level"] == DENSE_LEVEL) & (table["branch"] == "main")
+    dense = set(table.loc[is_dense & own, "run"])
+    table["constant"] = (own | table["run"].isin(dense)).astype(float)
     table["positives"] = table["tp"] + table["fn"]
     pairs = measures.agreements(predictions).drop(columns=["flags", "items", "decisions"])
     return table.merge(pairs.drop(columns="accuracy_pruned"), on=RECORD, how="left")
@@ -139,14 +144,14 @@ def constants_told(found: pd.DataFrame) -> Finding:
     rows = [
         (name, int((mask & told).sum()), int((mask & ~told).sum()))
         for name, mask in {
-            "constant in every run": really,
+            "it, or its dense model, constant in every run": really,
             "constant in some runs": some,
             "constant in no run": fine["constant"] == 0,
         }.items()
     ]
     verdict = (
-        f"Of {int(really.sum())} rows whose models give one answer in every run, the detector "
-        f"tells {rows[0][1]} from their mean accuracy and recall alone; of "
+        f"Of {int(really.sum())} rows with a model that gives one answer in every run, the "
+        f"detector tells {rows[0][1]} from their mean accuracy and recall alone; of "
         f"{int((~really).sum())} others it takes {rows[1][1] + rows[2][1]} for constant."
     )
     table = pd.DataFrame(rows, columns=["by their answers", "told constant", "not told"])
