@@ -42,6 +42,11 @@ class TrainingError(LthError):
     """A training run that cannot go on, such as one whose loss is no longer a number."""
 
 
+def reason(error: OSError) -> str:
+    """Why a file could not be read or written, in the system's words."""
+    return error.strerror or str(error) or type(error).__name__
+
+
 def unknown(kind: str, name: object, known: Iterable[str]) -> str:
     """One line that refuses a name, offers the nearest known one, and lists them all.
 

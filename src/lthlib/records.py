@@ -36,7 +36,7 @@ import fsspec
 import pandas as pd
 from filelock import BaseFileLock, FileLock, Timeout
 
-from lthlib.errors import RecordError
+from lthlib.errors import RecordError, reason
 
 FORMAT = 1
 LAB_FORMAT = 1
@@ -107,7 +107,7 @@ class Files:
         except FileNotFoundError:
             raise RecordError(f"{self.path(name)} is missing") from None
         except OSError as error:
-            raise RecordError(f"{self.path(name)} cannot be read: {_reason(error)}") from None
+            raise RecordError(f"{self.path(name)} cannot be read: {reason(error)}") from None
 
     def write(self, name: str, data: bytes) -> None:
         """All of the file or none of it, also when the machine stops halfway."""
@@ -121,7 +121,7 @@ class Files:
                 self.fs.pipe_file(path, data)
         except OSError as error:
             raise RecordError(
-                f"{path} cannot be written: {_reason(error)}; nothing of it was kept, "
+                f"{path} cannot be written: {reason(error)}; nothing of it was kept, "
                 "and what was finished before stands: free the cause and run again"
             ) from None
 
@@ -135,10 +135,6 @@ class Files:
             return
         for path in self.fs.find(self.path(name)):
             self.fs.rm_file(path)
-
-
-def _reason(error: OSError) -> str:
-    return error.strerror or str(error) or type(error).__name__
 
 
 def write_atomically(path: Path, data: bytes) -> None:
@@ -435,7 +431,7 @@ def _lock(path: Path, run: str, wait: float) -> BaseFileLock:
     except Timeout:
         raise RecordError(f"run {run} is being written by another process") from None
     except OSError as error:
-        raise RecordError(f"{path} cannot be written: {_reason(error)}") from None
+        raise RecordError(f"{path} cannot be written: {reason(error)}") from None
     return lock
 
 

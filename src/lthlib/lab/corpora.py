@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from lthlib.errors import TaskError
+from lthlib.errors import TaskError, reason
 
 VSR_FOLDERS = {"v1": "splits_v1", "current": "splits"}
 VSR_ITEMS = {
@@ -138,9 +138,8 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
     except UnicodeDecodeError:
         raise TaskError(f"{path} is no UTF-8 text: get the file again") from None
     except OSError as error:
-        reason = error.strerror or type(error).__name__
         raise TaskError(
-            f"{path} cannot be read ({reason}): name the folder that holds vsr/ and openi/, "
+            f"{path} cannot be read ({reason(error)}): name the folder that holds vsr/ and openi/, "
             "or fetch them with `lth data get`"
         ) from None
 

@@ -39,7 +39,8 @@ OF_MODEL = {"visualbert": UNCASED, "lxmert": UNCASED, "uniter": CASED}
 class WordPieces:
     """Splits texts as a model's checkpoints expect them. folder: the data folder.
 
-    Raises TaskError where the vocabulary is missing and cannot be fetched, or is another.
+    Raises WeightsError where the vocabulary is missing and cannot be fetched, and TaskError where
+    it is another.
     """
 
     def __init__(self, model: str, folder: Path) -> None:

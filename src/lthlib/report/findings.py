@@ -22,7 +22,7 @@ from lthlib.report.exhibits import (
     summary_text,
 )
 from lthlib.report.statistics import DENSE_LEVEL, paired_differences
-from lthlib.report.words import listed, proper
+from lthlib.report.words import listed, signed
 
 WITH = {
     "random-mask": "a random mask of the same sparsity",
@@ -81,7 +81,7 @@ def ladder_sentence(quality: pd.DataFrame, gate: pd.DataFrame) -> str:
     parts = []
     for model in models:
         own = changes[changes["model"] == model].dropna(subset=["difference"])
-        steps = [f"{_signed(row['difference'])}" for _, row in own.sort_values("level").iterrows()]
+        steps = [f"{signed(row['difference'])}" for _, row in own.sort_values("level").iterrows()]
         parts.append(f"{', '.join(steps)} ({model_name(model)})")
     return (
         f"Along the ladder, at {listed(rungs)}, accuracy changes by {'; '.join(parts)} points. "
@@ -228,11 +228,7 @@ def points(row: pd.Series[Any]) -> str:
     """One paired difference in points, such as "−0.3 points (−1.1 to +0.5)"."""
     if row.isna()["difference"]:
         return f"an unknown number of points ({row['flags']})"
-    text = f"{_signed(row['difference'])} points"
+    text = f"{signed(row['difference'])} points"
     if row.isna()["low"]:
         return text
-    return f"{text} ({_signed(row['low'])} to {_signed(row['high'])})"
-
-
-def _signed(share: float) -> str:
-    return proper(f"{100 * share:+.1f}")
+    return f"{text} ({signed(row['low'])} to {signed(row['high'])})"

@@ -33,6 +33,11 @@ def finished(sentence: Callable[P, str]) -> Callable[P, str]:
     return written
 
 
+def signed(share: float) -> str:
+    """A difference of shares in points, such as "−0.3"."""
+    return proper(f"{100 * share:+.1f}")
+
+
 def listed(parts: Sequence[str]) -> str:
     return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
 

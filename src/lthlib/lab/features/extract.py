@@ -22,7 +22,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lthlib.errors import FeatureError
+from lthlib.errors import FeatureError, reason
 from lthlib.lab.features.regions import ImageRegions
 from lthlib.lab.features.store import Plan, RegionStore, StoreWriter
 
@@ -228,7 +228,7 @@ def _images(folder: Path) -> list[str]:
     try:
         names = sorted(p.name for p in folder.iterdir() if p.suffix.lower() in SUFFIXES)
     except OSError as error:
-        raise FeatureError(f"{folder} cannot be read ({error.strerror})") from None
+        raise FeatureError(f"{folder} cannot be read ({reason(error)})") from None
     if not names:
         raise FeatureError(f"{folder} holds no image ({', '.join(SUFFIXES)})")
     return names

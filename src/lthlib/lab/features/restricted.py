@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lthlib.errors import FeatureError
+from lthlib.errors import FeatureError, reason
 
 
 class _Type:
@@ -117,11 +117,10 @@ def load_arrays(path: Path) -> Any:
         with _Bounded(path) as file:
             return _unwrapped(_Reader(file).load(), {})
     except OSError as error:
-        reason = error.strerror or type(error).__name__
-        raise FeatureError(f"{path} cannot be read ({reason})") from None
+        raise FeatureError(f"{path} cannot be read ({reason(error)})") from None
     except Exception as error:  # a damaged pickle fails in as many ways as there are opcodes
-        reason = str(error) or type(error).__name__
-        raise FeatureError(f"{path} is no pickle of plain arrays: {reason}") from None
+        why = str(error) or type(error).__name__
+        raise FeatureError(f"{path} is no pickle of plain arrays: {why}") from None
 
 
 def _unwrapped(found: Any, seen: dict[int, Any]) -> Any:

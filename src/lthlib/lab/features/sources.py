@@ -20,7 +20,7 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from lthlib.errors import FeatureError, unknown
+from lthlib.errors import FeatureError, reason, unknown
 from lthlib.lab.features.regions import ImageRegions
 from lthlib.lab.features.restricted import load_arrays
 from lthlib.lab.features.store import Plan, RegionStore, StoreWriter
@@ -290,4 +290,4 @@ def _text(path: Path) -> str:
 
 
 def _unreadable(path: Path, error: OSError) -> FeatureError:
-    return FeatureError(f"{path} cannot be read ({error.strerror or type(error).__name__})")
+    return FeatureError(f"{path} cannot be read ({reason(error)})")

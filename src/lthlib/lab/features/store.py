@@ -25,7 +25,7 @@ import pandas as pd
 from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
-from lthlib.errors import FeatureError
+from lthlib.errors import FeatureError, reason
 from lthlib.lab.features.regions import Floats, ImageRegions, checked
 from lthlib.records import file_sha256, sha256, to_json, to_parquet, write_atomically
 
@@ -153,8 +153,7 @@ def _about(folder: Path) -> dict[str, Any]:
             raise FeatureError(
                 f"{folder} is only half written: run the same command again, and it goes on"
             ) from None
-        reason = error.strerror or type(error).__name__
-        raise FeatureError(f"{folder} is no store of region features ({reason})") from None
+        raise FeatureError(f"{folder} is no store of region features ({reason(error)})") from None
     except (ValueError, TypeError, AttributeError, RecursionError) as error:
         raise FeatureError(f"{path} is damaged ({error}): make the store again") from None
     if about["format"] != FORMAT:
@@ -170,8 +169,9 @@ def _images(folder: Path, about: Mapping[str, Any]) -> pd.DataFrame:
     try:
         content = path.read_bytes()
     except OSError as error:
-        reason = error.strerror or type(error).__name__
-        raise FeatureError(f"{path} cannot be read ({reason}): make the store again") from None
+        raise FeatureError(
+            f"{path} cannot be read ({reason(error)}): make the store again"
+        ) from None
     if sha256(content) != about["sha256"][IMAGES]:
         raise FeatureError(f"{path} is damaged: make the store again")
     table = pd.read_parquet(path)
@@ -232,8 +232,9 @@ class _Layout:
             with path.open("rb") as file:
                 begun, size = file.read(len(header)), os.fstat(file.fileno()).st_size
         except OSError as error:
-            reason = error.strerror or type(error).__name__
-            raise FeatureError(f"{path} cannot be read ({reason}): make the store again") from None
+            raise FeatureError(
+                f"{path} cannot be read ({reason(error)}): make the store again"
+            ) from None
         if begun != header or size != self.bytes:
             raise FeatureError(
                 f"{path} is cut or changed ({size:,} bytes of {self.bytes:,}): make the store again"
@@ -260,6 +261,7 @@ class StoreWriter:
         self._layout = _Layout(len(plan.images), plan.regions, plan.feature_dim, plan.dtype)
         self._rows = {image: row for row, image in enumerate(plan.images)}
         self._file: IO[bytes] | None = None
+        self._unmarked = 0
         self._lock = FileLock(self.folder / LOCK, timeout=0)
         if (self.folder / ABOUT).exists():
             raise FeatureError(f"{self.folder} holds a finished store: name another folder")
@@ -331,7 +333,8 @@ class StoreWriter:
             self._write("features", row, features)
             self._write("boxes", row, boxes)
             self._done[row] = (1, found.size)
-            if int(self._done["done"].sum()) % BLOCK == 0:
+            self._unmarked += 1
+            if self._unmarked >= BLOCK:
                 self._mark()
 
     def _write(self, name: str, row: int, values: Floats) -> None:
@@ -353,6 +356,7 @@ class StoreWriter:
         self._file.flush()
         os.fsync(self._file.fileno())
         write_atomically(self.folder / DONE, self._done.tobytes())
+        self._unmarked = 0
 
     def finish(self) -> RegionStore:
         """Write the index and the digests, and open the store.
@@ -392,10 +396,9 @@ def _on_disk(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        reason = error.strerror or type(error).__name__
         raise FeatureError(
-            f"{folder} cannot be written ({reason}): make room or name another folder; the same "
-            "command then goes on"
+            f"{folder} cannot be written ({reason(error)}): make room or name another folder; the "
+            "same command then goes on"
         ) from None
 
 

@@ -112,15 +112,8 @@ class StoredInputs:
 
     def hide_regions(self) -> Inputs:
         """All regions blank, as one stretch of zeros that takes no memory."""
-        count, regions = len(self), self.store.regions
-        blank = torch.zeros(1, 1, 1)
-        return Inputs(
-            input_ids=self.input_ids,
-            text_mask=self.text_mask,
-            region_features=blank.expand(count, regions, self.store.feature_dim),
-            boxes=blank.expand(count, regions, 4),
-            region_mask=torch.ones(1, 1, dtype=torch.bool).expand(count, regions),
-        )
+        shape = (self.store.regions, self.store.feature_dim)
+        return blank_regions(self.input_ids, self.text_mask, *shape)
 
     def shuffle_regions(self) -> StoredInputs:
         """Regions of the image half of all images further on: no item keeps its own image."""
@@ -132,6 +125,20 @@ class StoredInputs:
         for tensor in (self.input_ids, self.text_mask, self.rows):
             yield tensor.contiguous().numpy().tobytes()
         yield self.store.digest.encode()
+
+
+def blank_regions(
+    input_ids: Tensor, text_mask: Tensor, regions: int = 1, feature_dim: int = 1
+) -> Inputs:
+    """Texts with regions that show nothing, all attended to: zeros that take no memory."""
+    count, blank = len(input_ids), torch.zeros(1, 1, 1)
+    return Inputs(
+        input_ids=input_ids,
+        text_mask=text_mask,
+        region_features=blank.expand(count, regions, feature_dim),
+        boxes=blank.expand(count, regions, 4),
+        region_mask=torch.ones(1, 1, dtype=torch.bool).expand(count, regions),
+    )
 
 
 @dataclass(frozen=True)

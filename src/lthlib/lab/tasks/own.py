@@ -20,11 +20,10 @@ from typing import Any
 
 import pandas as pd
 
-from lthlib.errors import TaskError
-from lthlib.lab.tasks.parts import PARTS, by_group
+from lthlib.errors import TaskError, reason
+from lthlib.lab.tasks.parts import PARTS, SHARES, by_group
 
 NEEDED, OPTIONAL = ("image", "text", "label"), ("item", "split")
-SHARES = {"train": 0.7, "validation": 0.1, "test": 0.2}
 SUFFIXES = (".csv", ".jsonl")
 LONGEST_FIELD = 2**20
 
@@ -78,8 +77,7 @@ def _rows(path: Path) -> Iterator[dict[str, Any]]:
     except csv.Error as error:
         raise TaskError(f"{path} is no CSV that can be read ({error})") from None
     except OSError as error:
-        reason = error.strerror or type(error).__name__
-        raise TaskError(f"{path} cannot be read ({reason})") from None
+        raise TaskError(f"{path} cannot be read ({reason(error)})") from None
 
 
 def _csv_rows(file: Any, path: Path) -> Iterator[dict[str, Any]]:

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 PARTS = ("train", "validation", "test")
+SHARES = {"train": 0.7, "validation": 0.1, "test": 0.2}  # as VSR's authors split it
 
 
 def by_group(

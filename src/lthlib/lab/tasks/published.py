@@ -27,16 +27,15 @@ from lthlib.lab import corpora
 from lthlib.lab.features.store import RegionStore
 from lthlib.lab.tasks import vocabulary
 from lthlib.lab.tasks.cache import default_folder
-from lthlib.lab.tasks.inputs import Inputs, Split, StoredInputs, Task
+from lthlib.lab.tasks.inputs import Inputs, Split, StoredInputs, Task, blank_regions
 from lthlib.lab.tasks.own import read_own, table_file
-from lthlib.lab.tasks.parts import PARTS, by_group
+from lthlib.lab.tasks.parts import PARTS, SHARES, by_group
 from lthlib.lab.wordpieces import WordPieces
 
 OWN = "own-"
 LEAST_SEEN = 2
 """Training texts that a word must be in to have an id of its own."""
 VALIDATION_SHARE = 0.1
-VSR_SHARES = {"train": 0.7, "validation": 0.1, "test": 0.2}  # as VSR's authors split it
 
 Encode = Callable[[Sequence[str], int], NDArray[np.int64]]
 Parts = Mapping[str, pd.DataFrame]
@@ -116,9 +115,7 @@ def _split(
     mask = ids != vocabulary.PAD
     inputs: Inputs | StoredInputs
     if store is None:
-        blank, count = torch.zeros(1, 1, 1), len(table)
-        shown = torch.ones(1, 1, dtype=torch.bool).expand(count, 1)
-        inputs = Inputs(ids, mask, blank.expand(count, 1, 1), blank.expand(count, 1, 4), shown)
+        inputs = blank_regions(ids, mask)
     else:
         inputs = StoredInputs(ids, mask, torch.tensor(table["row"].to_numpy()), store)
     labels = torch.tensor(table[list(recipe.decisions)].to_numpy(dtype=np.int64))
@@ -148,7 +145,7 @@ def _vsr_grouped(root: Path) -> Parts:
     found = corpora.read_vsr(root, "current", "random")
     table = pd.concat([_vsr_items(found[part], part) for part in found], ignore_index=True)
     groups = table["text"].map(_same)
-    return by_group(table, groups, VSR_SHARES)
+    return by_group(table, groups, SHARES)
 
 
 def _same(text: str) -> str:

@@ -29,7 +29,7 @@ from lthlib.report.measures import Floats, at_stage
 from lthlib.report.panels import PANEL_HEIGHT, ladder_panels, models_in_order, spoken
 from lthlib.report.reading import Reading
 from lthlib.report.statistics import DENSE_LEVEL
-from lthlib.report.words import counted, proper
+from lthlib.report.words import counted, signed
 
 STABLE = 0.02
 """A barrier below this is stable (Frankle et al. 2020)."""
@@ -207,7 +207,7 @@ def barrier_table(rows: pd.DataFrame) -> Exhibit:
                 "barrier, points": summary_text(MEASURES["barrier"], row),
                 "stable seeds": f"{stable} of {len(counted)}" if len(counted) else "none counts",
                 "ends apart, points": f"{100 * own['apart'].mean():.1f}",
-                "accuracy less dense, points": _signed(own["change"].mean()),
+                "accuracy less dense, points": signed(own["change"].mean()),
             }
         )
     caption = (
@@ -273,7 +273,3 @@ def _matching(tickets: pd.DataFrame) -> str:
 
 def _seeds_a_model(rows: pd.DataFrame) -> str:
     return f"{counted(rows.groupby('model')['run'].nunique(), 'seed')} a model"
-
-
-def _signed(share: float) -> str:
-    return proper(f"{100 * share:+.1f}")
