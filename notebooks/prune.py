@@ -66,7 +66,7 @@ seeds: list = None  # one run for each
 
 # %% tags=["hide-cell"]
 from lthlib.records import open_store
-from lthlib.report import figures, ranking, tables
+from lthlib.report import credit, figures, ranking, tables
 from lthlib.report.notebook import say, show
 from lthlib.report.reading import each, pruned, read, records_line
 from lthlib.study import studies_from_parameters
@@ -103,6 +103,9 @@ for r, name in each(readings, say):
     show(tables.quality_table(r.quality, gate=r.gate, stage=r.stage), name("quality"))
     if ranking.ranks_findings(r):
         show(ranking.ranking_table(r), name("ranking"))
+    if credit.has_credit(r):
+        show(credit.credit_table(r), name("credit"))
+        show(credit.credit_table(r, by="question_type"), name("credit-by-question"))
 
 # %% [markdown]
 # ## Whether it keeps its answers

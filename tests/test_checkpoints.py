@@ -191,6 +191,13 @@ LAYOUTS: dict[str, tuple[str, Callable[[str], str], tuple[str, ...]]] = {
     "LXMERT, fine-tuned": ("lxmert", "lxmert.{}".format, ("answer_head.logit_fc.0.weight",)),
     "UNITER, native": ("uniter", "uniter.{}".format, ("itm_output.weight",)),
     "UNITER, on several GPUs": ("uniter", "module.uniter.{}".format, ("module.vqa_output.0.bias",)),
+    "UNITER, a mirror on the hub": (
+        "uniter",
+        "{}".format,
+        ("img_embeddings.mask_embedding.weight", "embeddings.position_ids"),
+    ),
+    "LXMERT, the encoder alone": ("lxmert", "{}".format, ()),
+    "VisualBERT, the encoder alone": ("visualbert", "{}".format, ("embeddings.position_ids",)),
     "UNITER, old norms": (
         "uniter",
         lambda name: f"uniter.{with_old_norms(name)}",

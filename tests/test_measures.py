@@ -162,9 +162,33 @@ def test_degenerate_quality_is_flagged(
     assert flag in row["flags"]
 
 
-def test_quality_refuses_more_than_two_classes() -> None:
+def test_quality_of_several_classes_is_that_of_another_library() -> None:
+    draw = np.random.default_rng(0)
+    label = draw.integers(5, size=300)
+    answer = np.where(draw.random(300) < 0.6, label, draw.integers(4, size=300))
+    row = quality(synthetic.one_record(label.tolist(), answer.tolist())).iloc[0]
+    assert row["accuracy"] == pytest.approx(metrics.accuracy_score(label, answer))
+    assert row["balanced_accuracy"] == pytest.approx(metrics.balanced_accuracy_score(label, answer))
+    assert row["macro_recall"] == row["balanced_accuracy"]
+    assert row["mcc"] == pytest.approx(metrics.matthews_corrcoef(label, answer))
+    assert row["macro_f1"] == pytest.approx(metrics.f1_score(label, answer, average="macro"))
+    said = metrics.precision_score(label, answer, average=None, zero_division=np.nan)
+    assert row["macro_precision"] == pytest.approx(np.nanmean(said))
+    assert pd.isna(row["precision"]) and pd.isna(row["tp"]) and row["flags"] == ""
+
+
+def test_a_constant_answer_among_several_classes_is_flagged() -> None:
+    row = quality(synthetic.one_record([0, 1, 2, 2], [2, 2, 2, 2])).iloc[0]
+    assert row["flags"] == "constant prediction: class 2" and row["mcc"] == 0
+    assert row["trivial_rule"] == "always class 2" and row["trivial_accuracy"] == 0.5
+    assert set(quality(synthetic.one_record([0, 1, 1], [0, 1, 0])).columns) == set(row.index)
+
+
+def test_quality_refuses_two_classes_beside_several() -> None:
+    several = synthetic.one_record([0, 1, 2], [0, 1, 2], run="r")
+    two = synthetic.one_record([0, 1, 1], [0, 1, 1], run="s")
     with pytest.raises(RecordError, match=r"run r has more classes than False and True"):
-        quality(synthetic.one_record([0, 1, 2], [0, 1, 2]))
+        quality(pd.concat([several, two]))
 
 
 # -- agreement ------------------------------------------------------------------------------------

@@ -22,7 +22,8 @@ from sklearn.svm import SVC
 
 from lthlib.errors import TaskError
 from lthlib.lab import tasks
-from lthlib.lab.tasks import cache, digit_reports, digits, scenes
+from lthlib.lab.cache import default_folder
+from lthlib.lab.tasks import digit_reports, digits, scenes
 from lthlib.lab.tasks.inputs import Split, Task
 from lthlib.lab.tasks.relations import NOUNS, RELATIONS
 from lthlib.lab.tasks.vocabulary import UNK
@@ -565,7 +566,7 @@ def test_a_folder_that_cannot_be_written_costs_a_warning_only(tmp_path: Path) ->
 
 def test_where_items_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LTHLIB_CACHE", str(tmp_path / "mine"))
-    assert cache.default_folder() == tmp_path / "mine"
+    assert default_folder() == tmp_path / "mine"
     tasks.load("digits", train_items=2, validation_items=2, test_items=2)
     assert len(list((tmp_path / "mine").iterdir())) == 3
     monkeypatch.delenv("LTHLIB_CACHE")
@@ -576,7 +577,7 @@ def test_where_items_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     ):
         monkeypatch.setattr("sys.platform", platform)
         monkeypatch.setenv(variable, str(tmp_path))
-        assert cache.default_folder() == expected
+        assert default_folder() == expected
 
 
 def test_another_version_is_kept_under_another_name(

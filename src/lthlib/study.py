@@ -18,6 +18,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from lthlib import real_text
 from lthlib.errors import StudyError, unknown
 from lthlib.reference import PARTS
 
@@ -29,6 +30,13 @@ PublishedName = Literal[
     "vsr-zeroshot",
     "vsr-grouped",
     "open-i",
+    "vqa-v2",
+    "vqa-cp-v2",
+    "mnist",
+    "cifar-10",
+    "cifar-100",
+    "cub",
+    "cub-attributes",
 ]
 OwnName = Annotated[str, Field(pattern=r"^own-[a-z0-9][a-z0-9-]*$")]
 TaskName = EmbeddedName | PublishedName | OwnName
@@ -39,6 +47,8 @@ LadderName = Literal["imp", "secondary", "concluding"]
 
 EMBEDDED: tuple[str, ...] = get_args(EmbeddedName)
 """Tasks that need no data from outside; the others read a data folder."""
+OF_PIXELS = ("mnist", "cifar-10", "cifar-100")
+"""Published tasks whose regions are their pixels, so that they need no store of features."""
 TASKS: tuple[str, ...] = (*EMBEDDED, *get_args(PublishedName))
 """All tasks but one's own, which are named own-NAME."""
 MODELS: tuple[str, ...] = get_args(ModelName)
@@ -252,7 +262,8 @@ class Study(BaseModel):
             yield from self._complaints_as_published()
 
     def _complaints_published(self) -> Iterable[str]:
-        if self.features is None and self.regions != "none":
+        seen = self.features is not None or self.task in OF_PIXELS
+        if not seen and self.regions != "none":
             yield (
                 f"regions: {self.task} has none without a store of features; name one, or set "
                 "regions to none"
@@ -457,6 +468,11 @@ PRESETS: dict[str, Preset] = {
         "the reference study: ten seeds, both published ladders, both protocols, and more",
         {},
         [{**part.shared, **cell} for part in PARTS.values() for cell in part.cells],
+    ),
+    "real-text": Preset(
+        "VSR's captions and Open-I's reports, which `lth data get` fetches: an hour of one core",
+        real_text.SHARED,
+        real_text.CELLS,
     ),
     "base": Preset(
         "base-size models, meant for a GPU",

@@ -2,7 +2,8 @@
 
 Every file of a data set is fetched over HTTPS from where its authors keep it, goes on where an
 earlier call stopped, may not be larger than it should be, and is kept only when its SHA-256 is the
-published one. Whoever has the files already puts them where `lth data list` says.
+known one. Whoever has the files already puts them where `lth data list` says. A file whose SHA-256
+nobody published is not fetched: it is put in place by hand, and its content is checked when read.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from lthlib.errors import TaskError, unknown
-from lthlib.lab import corpora
+from lthlib.lab import corpora, pictures, vqa
+from lthlib.lab.archives import unpack
 from lthlib.records import file_sha256
 
 SCHEMES = ("https",)
@@ -29,12 +31,20 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """One file: where it lies in a data folder, where it comes from, its SHA-256 and size."""
+    """One file: where it lies in a data folder, where it comes from, its SHA-256 and size.
+
+    sha256: empty where nobody published one; unpacks_to: folder that a .tar.gz is unpacked into.
+    """
 
     path: str
     url: str
-    sha256: str
-    size: int
+    sha256: str = ""
+    size: int = 0
+    unpacks_to: str = ""
+
+
+MOST_UNPACKED = 2 * 2**30
+"""Bytes that an archive may unpack to: CUB's images take 1.2 GB."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +71,30 @@ def _vsr(version: str, commit: str, files: dict[tuple[str, str], tuple[str, int]
             )
             for (split, part), (digest, size) in files.items()
         ),
+    )
+
+
+def _vqa(part: str, what: str, digest: str, size: int) -> RemoteFile:
+    about = vqa.PARTS["vqa-v2"][part]
+    path = about.questions if what == "questions" else about.annotations
+    return RemoteFile(
+        path, f"https://s3.amazonaws.com/cvmlp/vqa/mscoco/vqa/{Path(path).name}", digest, size
+    )
+
+
+def _mnist(part: str, what: str, digest: str, size: int) -> RemoteFile:
+    path = pictures.mnist_file(part, what)
+    url = f"https://ossci-datasets.s3.amazonaws.com/mnist/{path.name}"
+    return RemoteFile(path.as_posix(), url, digest, size)
+
+
+def _cifar(name: str, digest: str, size: int) -> DataSet:
+    path = pictures.cifar_file(name)
+    url = f"https://www.cs.toronto.edu/~kriz/{path.name}"
+    return DataSet(
+        f"{name.upper()} (Krizhevsky 2009): 60,000 images of 32 by 32, as binary files",
+        "none is stated; its author asks to cite the report",
+        (RemoteFile(path.as_posix(), url, digest, size),),
     )
 
 
@@ -139,6 +173,94 @@ DATA_SETS: dict[str, DataSet] = {
             ),
         ),
     ),
+    "vqa-v2": DataSet(
+        "VQA v2 (Goyal and others 2017): questions and ten answers each, train and val of 2014",
+        "CC BY 4.0; the images are COCO's, which have terms of their own",
+        (
+            _vqa(
+                "train",
+                "questions",
+                "05a64b6e2582d06d7585f5429674a9a33851878be1bff9f8668cdcf792df611e",
+                7239401,
+            ),
+            _vqa(
+                "train",
+                "annotations",
+                "fb101bcefe91422c543c2bb6d70af11eb3119d0ff745ae283d09acdf66250853",
+                21708861,
+            ),
+            _vqa(
+                "test",
+                "questions",
+                "e71f6c5c3e97a51d050f28243e262b28cd0c48d11a6b4632d769d30d3f93222a",
+                3494929,
+            ),
+            _vqa(
+                "test",
+                "annotations",
+                "0caae7c8d1dafd852727f5ac046bc1efca9b72026bd6ffa34fc489f3a7b3291e",
+                10518930,
+            ),
+        ),
+    ),
+    "vqa-cp-v2": DataSet(
+        "VQA-CP v2 (Agrawal and others 2018): VQA v2's questions, split anew by answers",
+        "that of VQA v2",
+        tuple(
+            RemoteFile(path, f"https://computing.ece.vt.edu/~aish/vqacp/{Path(path).name}")
+            for part in vqa.PARTS["vqa-cp-v2"].values()
+            for path in (part.questions, part.annotations)
+        ),
+    ),
+    "mnist": DataSet(
+        "MNIST (LeCun and others 1998): 70,000 handwritten digits of 28 by 28",
+        "CC BY-SA 3.0",
+        (
+            _mnist(
+                "train",
+                "images-idx3",
+                "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
+                9912422,
+            ),
+            _mnist(
+                "train",
+                "labels-idx1",
+                "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
+                28881,
+            ),
+            _mnist(
+                "t10k",
+                "images-idx3",
+                "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
+                1648877,
+            ),
+            _mnist(
+                "t10k",
+                "labels-idx1",
+                "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
+                4542,
+            ),
+        ),
+    ),
+    "cifar-10": _cifar(
+        "cifar-10", "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd", 170052171
+    ),
+    "cifar-100": _cifar(
+        "cifar-100", "58a81ae192c23a4be8b1804d68e518ed807d710a4eb253b1f2a199162a40d8ec", 168513733
+    ),
+    "cub": DataSet(
+        "CUB-200-2011 (Wah and others 2011): 11,788 birds with parts and attributes",
+        "for research and teaching, not for profit",
+        (
+            RemoteFile(
+                "archives/CUB_200_2011.tgz",
+                "https://data.caltech.edu/records/65de6-vp158/files/CUB_200_2011.tgz?download=1",
+                "0c685df5597a8b24909f6a7c9db6d11e008733779a671760afef78feb49bf081",
+                1150585339,
+                unpacks_to="cub",
+            ),
+        ),
+    ),
 }
 
 
@@ -153,9 +275,28 @@ def get(name: str, folder: Path, *, say: Say = print, progress: bool = True) -> 
         raise TaskError(unknown("data set", name, DATA_SETS))
     found = DATA_SETS[name]
     say(f"{name}: {found.about}. Licence: {found.licence}.")
+    _refuse_unknown(name, found, folder)
     paths = [_fetched(file, folder, progress) for file in found.files]
-    say(f"{name}: {len(paths)} files are in {folder}, with the SHA-256 they should have")
+    for file, path in zip(found.files, paths, strict=True):
+        if file.unpacks_to and not (folder / file.unpacks_to).exists():
+            say(f"{name}: unpacking {path.name}")
+            unpack(path, folder / file.unpacks_to, most_bytes=MOST_UNPACKED)
+    known = all(file.sha256 for file in found.files)
+    checked = "with the SHA-256 they should have" if known else "checked when they are read"
+    say(f"{name}: {len(paths)} files are in {folder}, {checked}")
     return paths
+
+
+def _refuse_unknown(name: str, found: DataSet, folder: Path) -> None:
+    """Raise TaskError for files that are missing and whose content nobody could check."""
+    missing = [f for f in found.files if not f.sha256 and not (folder / f.path).is_file()]
+    if missing:
+        urls = ", ".join(file.url for file in missing)
+        raise TaskError(
+            f"{name}: nobody published the SHA-256 of {urls}, so they are not fetched: get them by "
+            f"hand and put them into {(folder / missing[0].path).parent}; their content is "
+            "checked when they are read"
+        )
 
 
 def state(name: str, folder: Path) -> str:
@@ -170,7 +311,7 @@ def _fetched(file: RemoteFile, folder: Path, progress: bool) -> Path:
 
     path = folder / file.path
     if path.is_file():
-        if file_sha256(path) != file.sha256:
+        if file.sha256 and file_sha256(path) != file.sha256:
             raise TaskError(
                 f"{path} is not the published file (SHA-256 {file_sha256(path)[:12]}..., published "
                 f"{file.sha256[:12]}...): remove it, and it is fetched again"

@@ -50,12 +50,12 @@ from lthlib.lab.tickets import (
     shuffled_mask,
 )
 from lthlib.lab.training import (
+    MOST_LOGITS,
+    Answers,
     Training,
-    decide,
+    answer,
     derive_seed,
     deterministic,
-    predict,
-    score,
     steps_in,
     train,
 )
@@ -403,14 +403,12 @@ class Lab:
         began: float | None = None,
     ) -> None:
         """Write down counts, losses and every prediction of the model as it stands."""
-        logits = predict(self.model, self.task.test)
+        answers = answer(self.model, self.task, self.task.test)
         key: dict[str, Any] = {
             "run": self.name, "level": level.rung.level, "branch": branch, "stage": stage,
         }  # fmt: skip
-        level.predictions.append(prediction_frame(self.task, logits).assign(**key))
-        validation = score(
-            self.task, predict(self.model, self.task.validation), self.task.validation.labels
-        )
+        level.predictions.append(prediction_frame(self.task, answers).assign(**key))
+        validation = answer(self.model, self.task, self.task.validation)
         level.tickets[_prefix(level.rung.level, branch)] = ticket
         level.levels.append(
             {
@@ -421,8 +419,8 @@ class Lab:
                 "epochs": self.epochs(level.rung.level) if training else 0,
                 "steps": training.steps if training else 0,
                 "train_loss": training.curves["train_loss"].iloc[-1] if training else None,
-                "validation_loss": validation[0],
-                "validation_accuracy": validation[1],
+                "validation_loss": validation.loss,
+                "validation_accuracy": validation.accuracy,
                 "seconds": time.perf_counter() - began if began is not None else 0.0,
             }
         )
@@ -504,20 +502,26 @@ def item_table(task: Task) -> pd.DataFrame:
     return facts[plain]
 
 
-def prediction_frame(task: Task, logits: Tensor) -> pd.DataFrame:
+def prediction_frame(task: Task, answers: Answers) -> pd.DataFrame:
     """One row per decision of each test item.
 
-    logits: float32 [N, outputs]; single: one decision with all its logits; multi: a decision per
+    Logits, as far as they are kept: single: one decision with all its logits; multi: a decision per
     finding with its one logit.
     """
     items, decisions = task.test.items, task.decisions
     count = len(items) * len(decisions)
-    return pd.DataFrame(
+    whole = "int8" if task.outputs <= MOST_LOGITS - 1 else "int16"
+    frame = pd.DataFrame(
         {
             "item": [item for item in items for _ in decisions],
             "decision": list(decisions) * len(items),
-            "label": task.test.labels.reshape(-1).numpy().astype("int8"),
-            "prediction": decide(task, logits).reshape(-1).numpy().astype("int8"),
-            "logits": list(logits.reshape(count, -1).numpy()),
+            "label": task.test.labels.reshape(-1).numpy().astype(whole),
+            "prediction": answers.prediction.reshape(-1).numpy().astype(whole),
         }
     )
+    if answers.logits is not None:
+        frame["logits"] = list(answers.logits.reshape(count, -1).numpy())
+    for name in ("confidence", "credit"):
+        if (values := getattr(answers, name)) is not None:
+            frame[name] = values.numpy()
+    return frame

@@ -14,7 +14,7 @@ from torch import Tensor
 from lthlib.lab.models import VLModel
 from lthlib.lab.tasks import Task
 from lthlib.lab.tickets import Ticket
-from lthlib.lab.training import predict, score
+from lthlib.lab.training import answer
 
 Rows = list[dict[str, Any]]
 State = dict[str, Tensor]
@@ -120,8 +120,8 @@ def line_rows(
     rows = []
     for alpha, state in _line(one, other):
         rewind(state)
-        loss, right = score(task, predict(model, task.test), task.test.labels)
-        rows.append({"alpha": alpha, "error": 1 - right, "loss": loss})
+        found = answer(model, task, task.test)
+        rows.append({"alpha": alpha, "error": 1 - found.accuracy, "loss": found.loss})
     rewind(one)
     return rows
 

@@ -32,6 +32,9 @@ def task_key(task: Task) -> str:
         digest.update(split.labels.contiguous().numpy().tobytes())
         for content in split.inputs.content():
             digest.update(content)
+        if split.credits is not None:
+            digest.update(split.credits.classes.numpy().tobytes())
+            digest.update(split.credits.worth.numpy().tobytes())
     return f"{task.name}-{digest.hexdigest()[:12]}"
 
 

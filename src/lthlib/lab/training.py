@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -119,14 +119,18 @@ def make_optimizer(model: nn.Module, study: Study) -> torch.optim.AdamW:
 
 
 # -- predictions --------------------------------------------------------------------------------
-def loss_of(task: Task, logits: Tensor, labels: Tensor, reduction: str = "mean") -> Tensor:
+def loss_of(task: Task, logits: Tensor, targets: Tensor) -> Tensor:
     """Cross entropy, or the mean binary cross entropy over decisions for multi-label tasks.
 
-    logits: [B, outputs]; labels: int64 [B, K].
+    Where answers are right in part, the binary cross entropy of each answer with its worth, summed
+    over answers (as LXMERT's and UNITER's authors train on VQA).
+
+    logits: [B, outputs]; targets: labels, int64 [B, K], or worths, float32 [B, outputs].
     """
-    if task.kind == "single":
-        return F.cross_entropy(logits, labels[:, 0], reduction=reduction)
-    return F.binary_cross_entropy_with_logits(logits, labels.to(logits.dtype), reduction=reduction)
+    if task.kind == "single" and not targets.is_floating_point():
+        return F.cross_entropy(logits, targets[:, 0])
+    loss = F.binary_cross_entropy_with_logits(logits, targets.to(logits.dtype))
+    return loss * logits.shape[1] if task.kind == "single" else loss
 
 
 def decide(task: Task, logits: Tensor) -> Tensor:
@@ -141,8 +145,10 @@ def decide(task: Task, logits: Tensor) -> Tensor:
 
 
 @torch.inference_mode()
-def predict(model: VLModel, split: Split, batch_size: int = 512) -> Tensor:
-    """Logits [N, outputs] of every item, on the CPU, with dropout off.
+def predict(
+    model: VLModel, split: Split, batch_size: int = 512, items: Tensor | None = None
+) -> Tensor:
+    """Logits [N, outputs] of every item, or of those at `items`, on the CPU, with dropout off.
 
     Raises TrainingError when one of them is no finite number.
     """
@@ -150,7 +156,7 @@ def predict(model: VLModel, split: Split, batch_size: int = 512) -> Tensor:
     device = next(model.parameters()).device
     parts = [
         model(split.inputs.take(index).to(device)).float().cpu()
-        for index in torch.split(torch.arange(len(split)), batch_size)
+        for index in torch.split(torch.arange(len(split)) if items is None else items, batch_size)
     ]
     logits = torch.cat(parts)
     if not logits.isfinite().all():
@@ -160,10 +166,68 @@ def predict(model: VLModel, split: Split, batch_size: int = 512) -> Tensor:
     return logits
 
 
-def score(task: Task, logits: Tensor, labels: Tensor) -> tuple[float, float]:
-    """Loss, and share of right decisions."""
-    right = (decide(task, logits) == labels).float().mean()
-    return float(loss_of(task, logits, labels)), float(right)
+MOST_LOGITS = 128
+"""Logits that are kept of an item: of VQA's 3,129 there would be gigabytes."""
+
+
+@dataclass
+class Answers:
+    """What a model says of N items.
+
+    prediction: int64 [N, K]; loss and accuracy: means over them; logits: float32 [N, outputs], and
+    None where there are too many to keep; confidence: float32 [N], the probability of the answer,
+    there; credit: float32 [N], what the answer is worth, where answers are right in part.
+    """
+
+    prediction: Tensor
+    loss: float
+    accuracy: float
+    logits: Tensor | None = None
+    confidence: Tensor | None = None
+    credit: Tensor | None = None
+
+
+def answer(model: VLModel, task: Task, split: Split, batch_size: int = 512) -> Answers:
+    """Answers to every item of a split. Raises TrainingError as :func:`predict` does."""
+    every = torch.arange(len(split))
+    if task.outputs <= MOST_LOGITS:
+        logits = predict(model, split, batch_size)
+        return replace(_answers(task, logits, split, every), logits=logits)
+    parts = []
+    for index in torch.split(every, batch_size):
+        logits = predict(model, split, batch_size, index)
+        probability = logits.softmax(1) if split.credits is None else logits.sigmoid()
+        part = _answers(task, logits, split, index)
+        parts.append(replace(part, confidence=probability.gather(1, part.prediction).flatten()))
+    return _together(parts)
+
+
+def _answers(task: Task, logits: Tensor, split: Split, index: Tensor) -> Answers:
+    prediction, targets = decide(task, logits), split.targets(index, task.outputs)
+    return Answers(
+        prediction,
+        float(loss_of(task, logits, targets)),
+        float((prediction == split.labels[index]).float().mean()),
+        credit=targets.gather(1, prediction).flatten() if split.credits else None,
+    )
+
+
+def _together(parts: list[Answers]) -> Answers:
+    """Parts after one another; means over all items."""
+    shares = np.array([len(part.prediction) for part in parts], dtype=float)
+    shares /= shares.sum()
+
+    def joined(name: str) -> Tensor | None:
+        found = [getattr(part, name) for part in parts]
+        return None if found[0] is None else torch.cat(found)
+
+    return Answers(
+        torch.cat([part.prediction for part in parts]),
+        float(shares @ [part.loss for part in parts]),
+        float(shares @ [part.accuracy for part in parts]),
+        confidence=joined("confidence"),
+        credit=joined("credit"),
+    )
 
 
 # -- the loop -----------------------------------------------------------------------------------
@@ -254,6 +318,7 @@ class _Loop:
         self.device = next(model.parameters()).device
         self.inputs = task.train.inputs.to(self.device)
         self.labels = task.train.labels.to(self.device)
+        self.credits = task.train.credits.to(self.device) if task.train.credits else None
         self.per_epoch = steps_in(len(self.labels), study)
         self.total = self.per_epoch * study.epochs
         self.optimizer, self.guard = make_optimizer(model, study), Guard(model, ticket)
@@ -290,7 +355,8 @@ class _Loop:
         """One optimizer step on the items `index`: mean loss, and which items were right."""
         self._set_rate(step)
         logits, labels = self.model(self.inputs.take(index)), self.labels[index]
-        loss = loss_of(self.task, logits, labels)
+        worth = self.credits.take(index, self.task.outputs) if self.credits else None
+        loss = loss_of(self.task, logits, labels if worth is None else worth)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         self.guard.mask_gradients()
@@ -312,8 +378,8 @@ def _order(items: int, seed: int, epoch: int) -> Tensor:
 
 
 def _validation(model: VLModel, task: Task) -> dict[str, float]:
-    loss, accuracy = score(task, predict(model, task.validation), task.validation.labels)
-    return {"validation_loss": loss, "validation_accuracy": accuracy}
+    found = answer(model, task, task.validation)
+    return {"validation_loss": found.loss, "validation_accuracy": found.accuracy}
 
 
 def _finite(loss: Tensor, epoch: int) -> float:

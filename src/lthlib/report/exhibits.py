@@ -87,8 +87,10 @@ _ONE_LABEL = "only one kind of label"
 _TRIVIAL = "no better than the trivial rule"
 _FAITHFUL, _UNFAITHFUL = "no faithful decision", "no unfaithful decision"
 _ONE_SEED = "one seed: no floor"
+_NOWHERE = "for no finding or class"
 MEASURES = {
     "accuracy": Measure("accuracy"),
+    "credit": Measure("VQA accuracy"),
     "auc": Measure("macro AUC", undefined=_ONE_LABEL),
     "average_precision": Measure("mean average precision", undefined=_ONE_LABEL),
     "balanced_accuracy": Measure("balanced accuracy", undefined=_ONE_LABEL),
@@ -103,9 +105,9 @@ MEASURES = {
     "fp": Measure("false positives", "count"),
     "tn": Measure("true negatives", "count"),
     "fn": Measure("false negatives", "count"),
-    "macro_precision": Measure("macro precision", undefined="for no finding"),
-    "macro_recall": Measure("macro recall", undefined="for no finding"),
-    "macro_f1": Measure("macro F1", undefined="for no finding"),
+    "macro_precision": Measure("macro precision", undefined=_NOWHERE),
+    "macro_recall": Measure("macro recall", undefined=_NOWHERE),
+    "macro_f1": Measure("macro F1", undefined=_NOWHERE),
     "fidelity": Measure("fidelity"),
     "faithful_accuracy": Measure("accuracy on faithful", undefined=_FAITHFUL),
     "unfaithful_accuracy_dense": Measure("dense on unfaithful", undefined=_UNFAITHFUL),

@@ -247,9 +247,13 @@ def quality(predictions: pd.DataFrame) -> pd.DataFrame:
     with one finding they equal the plain ones. trivial_rule and trivial_accuracy belong to the
     best rule that looks at no input (see :func:`trivial`).
 
+    Where a decision has more than two classes, accuracy is the share of right answers, the macro
+    means are over classes, balanced_accuracy is macro_recall, mcc is Gorodkin's R_K, and what needs
+    a positive class is <NA>, counts too.
+
     Returns one row per (run, level, branch, stage): items, decisions, measures, counts, flags.
-    Raises RecordError for predictions that :func:`check_predictions` refuses, and for labels other
-    than False and True.
+    Raises RecordError for predictions that :func:`check_predictions` refuses, and for records of
+    which only some have two classes.
 
     >>> answers = pd.DataFrame({"run": "r", "level": 0, "branch": "main", "stage": "trained",
     ...     "item": list("abcd"), "decision": "label", "label": [1, 1, 0, 0],
@@ -258,6 +262,8 @@ def quality(predictions: pd.DataFrame) -> pd.DataFrame:
     [0.75, 1.0, 0.5, 0.5]
     """
     grid = grid_of(predictions)
+    if not grid.binary.any():
+        return _quality_of_classes(grid)
     confusion = _confusion(grid)
     counts = _counts(confusion.sum(axis=1))
     macro, undefined = _macro(confusion)
@@ -291,8 +297,8 @@ def _confusion(grid: Grid) -> Ints:
     if not grid.binary.all():
         run = grid.records["run"].iloc[int(np.argmin(grid.binary))]
         raise RecordError(
-            f"run {run} has more classes than False and True, and precision and recall need two: "
-            "leave it out (agreements() takes any number of classes)"
+            f"run {run} has more classes than False and True, and other runs, or the measures of "
+            "one finding, have these two: measure it by itself"
         )
     counts = grid.tally("decision", 2 * grid.label + grid.prediction)
     return np.pad(counts, [(0, 0), (0, 0), (0, 4 - counts.shape[2])])
@@ -332,6 +338,50 @@ def _macro(confusion: Ints) -> tuple[pd.DataFrame, Bools]:
     several = np.bincount(record) > 1
     undefined = rates.isna().any(axis=1).groupby(record).any().to_numpy()
     return means, undefined & several
+
+
+def _quality_of_classes(grid: Grid) -> pd.DataFrame:
+    """The columns of :func:`quality` for decisions between more than two classes."""
+    rows = [
+        _rates_of_classes(label[here], answer[here])
+        for label, answer, here in zip(grid.label, grid.prediction, grid.present, strict=True)
+    ]
+    found = pd.DataFrame(rows)
+    rates = found.drop(columns="flags").astype("Float64")
+    none = dict.fromkeys(("precision", "recall", "f1", "specificity", "informedness"), pd.NA)
+    shares = dict.fromkeys(("positive_share", "label_positive_share"), pd.NA)
+    counts = dict.fromkeys(("tp", "fp", "tn", "fn"), pd.NA)
+    missing = pd.DataFrame({**none, **shares}, index=rates.index).astype("Float64")
+    missing = missing.join(pd.DataFrame(counts, index=rates.index).astype("Int64"))
+    parts = [grid.records, grid.sizes(), rates, missing, _best_trivial(grid)]
+    return pd.concat(parts, axis=1).assign(flags=found["flags"])
+
+
+def _rates_of_classes(label: Ints, answer: Ints) -> dict[str, Any]:
+    """Of one record: macro means over the classes where each is defined, and R_K.
+
+    Source of R_K: Gorodkin 2004, "Comparing two K-category assignments by a K-category correlation
+    coefficient". 0/0 counts as 0, as for two classes.
+    """
+    size = int(max(label.max(), answer.max())) + 1
+    right, given, true = (
+        np.bincount(values, minlength=size) for values in (label[label == answer], answer, label)
+    )
+    recall, precision = _ratio(right, true), _ratio(right, given)
+    f1 = _ratio(2 * right, true + given)
+    n = len(label)
+    covered = right.sum() * n - (true * given).sum()
+    spread = np.sqrt(float(n**2 - (given**2).sum()) * float(n**2 - (true**2).sum()))
+    constant = int((given > 0).sum()) == 1
+    return {
+        "accuracy": right.sum() / n,
+        "balanced_accuracy": recall.mean(),
+        "mcc": covered / spread if spread else 0.0,
+        "macro_precision": precision.mean(),
+        "macro_recall": recall.mean(),
+        "macro_f1": f1.mean(),
+        "flags": f"constant prediction: class {given.argmax()}" if constant else "",
+    }
 
 
 # -- trivial rules: what needs no input -----------------------------------------------------------

@@ -34,6 +34,8 @@ QUALITY = (
     *("accuracy", "balanced_accuracy", "precision", "recall", "f1", "informedness", "mcc"),
     *("positive_share", "tp", "fp", "tn", "fn"),
 )
+QUALITY_OF_CLASSES = ("accuracy", "balanced_accuracy", "macro_precision", "macro_f1", "mcc")
+"""Where a decision has more than two classes, none of them is the positive one."""
 AGREEMENT = (
     *("fidelity", "kappa", "faithful_accuracy", "unfaithful_accuracy_dense"),
     *("unfaithful_accuracy_pruned", "confidence", "unnecessary_churn", "a", "b", "c", "e", "g"),
@@ -82,10 +84,15 @@ def quality_table(
     *,
     gate: pd.DataFrame | None = None,
     stage: str = "trained",
-    measures: Sequence[str] = QUALITY,
+    measures: Sequence[str] | None = None,
 ) -> Exhibit:
-    """How well each level answers; gate: a frame of beats_trivial, for one more column."""
+    """How well each level answers; gate: a frame of beats_trivial, for one more column.
+
+    measures: QUALITY, or QUALITY_OF_CLASSES where there are several, unless given.
+    """
     chosen = at_stage(quality, stage)
+    if measures is None:
+        measures = QUALITY_OF_CLASSES if chosen["tp"].isna().all() else QUALITY
     columns = {}
     if gate is not None:
         keys = ["run", "level", "branch", "stage"]

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from lthlib.errors import FeatureError
+from lthlib.errors import FeatureError, TaskError, unknown
+from lthlib.real_text import FEATURES, MAKE_FEATURES
+from lthlib.study import EMBEDDED, Study
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Add = Callable[..., argparse.ArgumentParser]
 
@@ -22,10 +27,11 @@ def add_commands(add: Add) -> None:
     features.epilog = (
         "Formats: lxmert-tsv (a file), vsr (a folder with features.pt, boxes.pt and names.txt), "
         "openi (a pickle), npz and hdf5 (arrays images, features, boxes and, where boxes are in "
-        "pixels, sizes). extract reads a folder of images with torchvision's Faster R-CNN. What "
-        "was stopped goes on when the same command is run again."
+        "pixels, sizes). extract reads a folder of images with torchvision's Faster R-CNN. follow "
+        "makes regions up: their boxes follow the captions of a task for a known share of items. "
+        "What was stopped goes on when the same command is run again."
     )
-    features.add_argument("action", choices=("import", "extract", "check"))
+    features.add_argument("action", choices=("import", "extract", "follow", "check"))
     features.add_argument("name", help="name of the store in the data folder")
     features.add_argument("source", nargs="?", type=Path, help="what to read")
     features.add_argument("--format", help="import: of the source")
@@ -40,7 +46,11 @@ def add_commands(add: Add) -> None:
         "--overlap", type=float, default=0.5,
         help="extract: IoU above which the worse of two regions is left out (0.5; source: 0.04)",
     )  # fmt: skip
-    features.add_argument("--task", help="check whether the store has all that a task needs")
+    features.add_argument("--share", type=float, help="follow: share of items, 0 to 1")
+    features.add_argument("--seed", type=int, default=0, help="follow: of what is drawn (0)")
+    features.add_argument(
+        "--task", help="check: has the store all that it needs? follow: whose captions"
+    )
     _add_folder(features)
 
 
@@ -54,14 +64,17 @@ def _data(options: argparse.Namespace) -> int:
 
     folder = data_folder(options.folder)
     if options.action == "get":
-        for name in options.names or datasets.DATA_SETS:
+        if not options.names:
+            raise TaskError(f"name a data set to get: {', '.join(datasets.DATA_SETS)}")
+        for name in options.names:
             datasets.get(name, folder)
         return 0
     print(f"data folder: {folder}")
     for name, found in datasets.DATA_SETS.items():
         print(f"{name}: {datasets.state(name, folder)}. {found.about}. Licence: {found.licence}.")
         for file in found.files:
-            print(f"    {file.path}  {file.size:,} bytes  sha256 {file.sha256}")
+            known = f"{file.size:,} bytes  sha256 {file.sha256}" if file.sha256 else "by hand"
+            print(f"    {file.path}  {known}  {file.url}")
     return 0
 
 
@@ -69,7 +82,7 @@ def _features(options: argparse.Namespace) -> int:
     from lthlib.lab.tasks.published import data_folder
 
     folder = data_folder(options.folder) / "features" / options.name
-    actions = {"import": _import, "extract": _extract, "check": _check}
+    actions = {"import": _import, "extract": _extract, "follow": _follow, "check": _check}
     return actions[options.action](options, folder)
 
 
@@ -107,6 +120,34 @@ def _extract(options: argparse.Namespace, folder: Path) -> int:
     return 0
 
 
+def _follow(options: argparse.Namespace, folder: Path) -> int:
+    from lthlib.lab.features.synthetic import follow_captions
+
+    if options.task is None or options.share is None:
+        raise FeatureError("give --task and --share, such as `--task vsr-random --share 0.9`")
+    if not 0 <= options.share <= 1:
+        raise FeatureError(f"--share {options.share:g} is no share of items: give 0 to 1")
+    if options.seed < 0:
+        raise FeatureError(f"--seed {options.seed} will not do: give a whole number from 0")
+    items = _captioned(options.task, options.folder)
+    print(_told(follow_captions(items, folder, share=options.share, seed=options.seed)))
+    return 0
+
+
+def _captioned(task: str, folder: Path | None) -> pd.DataFrame:
+    """All items of a task whose captions name a relation: that is what boxes can follow."""
+    import pandas as pd
+
+    from lthlib.lab.tasks.published import PUBLISHED, data_folder
+
+    if task not in PUBLISHED:
+        raise FeatureError(unknown("task with published captions", task, PUBLISHED))
+    items = pd.concat(PUBLISHED[task].read(data_folder(folder)).values(), ignore_index=True)
+    if "relation" not in items or not items["relation"].all():
+        raise FeatureError(f"--task {task}: its texts name no relation that boxes could follow")
+    return items
+
+
 def _check(options: argparse.Namespace, folder: Path) -> int:
     from lthlib.lab.features.store import RegionStore
     from lthlib.lab.tasks import load
@@ -118,6 +159,34 @@ def _check(options: argparse.Namespace, folder: Path) -> int:
         load(options.task, features=options.name)
         print(f"it has regions for every item of {options.task}")
     return 0
+
+
+def lacking(studies: Iterable[Study]) -> str:
+    """What studies need and the data folder lacks, in one line with the remedy; "" for nothing.
+
+    Nothing is read but names of files: whether they are whole is seen when a run begins.
+    """
+    needed = [study for study in studies if study.task not in EMBEDDED]
+    if not needed:
+        return ""
+    from lthlib.lab.datasets import DATA_SETS, state
+    from lthlib.lab.tasks.published import data_folder
+
+    root = data_folder()
+    sets = dict.fromkeys(_data_set(study.task, DATA_SETS) for study in needed)
+    missing = [name for name in sets if name and state(name, root) != "complete"]
+    stores = dict.fromkeys(study.features for study in needed)
+    absent = [name for name in stores if name and not (root / "features" / name).is_dir()]
+    parts = [f"{', '.join(missing)} (`lth data get {' '.join(missing)}`)"] if missing else []
+    for name in absent:
+        made = MAKE_FEATURES if name == FEATURES else f"lth features import {name} ..."
+        parts.append(f"the regions {name} (`{made}`)")
+    return f"the data folder {root} lacks {' and '.join(parts)}" if parts else ""
+
+
+def _data_set(task: str, known: Iterable[str]) -> str:
+    """The data set that a task reads: the longest whose name its own begins with; "" for none."""
+    return max((name for name in known if task.startswith(name)), key=len, default="")
 
 
 def _said(done: int, of: int) -> None:

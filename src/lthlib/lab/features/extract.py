@@ -18,6 +18,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional
@@ -188,13 +189,16 @@ def extract_folder(
     *,
     batch_size: int = 4,
     half: bool = False,
+    names: Sequence[str] | None = None,
     say: Callable[[int, int], None] = lambda done, of: None,
 ) -> RegionStore:
-    """Regions of every image of a folder, named by their files; goes on where it stopped.
+    """Regions of every image below a folder, named by their paths; goes on where it stopped.
+
+    names: paths below the folder of the images to take; all that are there unless given.
 
     Raises FeatureError for a folder without images, and for the first image that is broken.
     """
-    names = _images(images)
+    names = _images(images) if names is None else list(names)
     probe = extractor([names[0]], [_read(images / names[0])])[0]
     plan = Plan(
         tuple(names), extractor.regions, probe.features.shape[1], extractor.identity,
@@ -226,7 +230,9 @@ def _batches(folder: Path, names: Sequence[str], size: int) -> Iterator[list[str
 
 def _images(folder: Path) -> list[str]:
     try:
-        names = sorted(p.name for p in folder.iterdir() if p.suffix.lower() in SUFFIXES)
+        folder.stat()
+        found = (p.relative_to(folder).as_posix() for p in folder.rglob("*"))
+        names = sorted(name for name in found if name.lower().endswith(SUFFIXES))
     except OSError as error:
         raise FeatureError(f"{folder} cannot be read ({reason(error)})") from None
     if not names:
@@ -247,8 +253,12 @@ def _opened(path: Path) -> Iterator[Image.Image]:
         raise FeatureError(f"{path} is no image that can be read ({error})") from None
 
 
+def read_pixels(path: Path) -> NDArray[np.uint8]:
+    """The whole of an image, uint8 [H, W, 3]. Raises FeatureError where it cannot be read."""
+    with _opened(path) as image:
+        return np.array(image.convert("RGB"))
+
+
 def _read(path: Path) -> Tensor:
     """float32 [3, H, W] in 0..1."""
-    with _opened(path) as image:
-        pixels = np.array(image.convert("RGB"))
-    return torch.from_numpy(pixels).permute(2, 0, 1).float() / 255
+    return torch.from_numpy(read_pixels(path)).permute(2, 0, 1).float() / 255

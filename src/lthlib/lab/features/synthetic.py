@@ -19,6 +19,9 @@ from lthlib.lab.features.store import Plan, RegionStore, StoreWriter
 
 REGIONS, FEATURE_DIM = 4, 16
 SUBJECT, OBJECT = 0, 1
+STRENGTH = 30.0
+"""About the length of a detector's features: VisualBERT adds them, projected by small weights and
+not normed, to positions that are, and would not tell subject from object by shorter ones."""
 
 
 def follow_captions(
@@ -49,7 +52,7 @@ def _features(draw: np.random.Generator) -> Floats:
     features = draw.normal(0, 0.1, (REGIONS, FEATURE_DIM)).astype(np.float32)
     features[SUBJECT, 0] += 1
     features[OBJECT, 1] += 1
-    return features
+    return np.float32(STRENGTH) * features
 
 
 def _boxes(draw: np.random.Generator, subject_left: bool) -> Floats:

@@ -33,6 +33,7 @@ class Naming:
     ours: tuple[str, ...] = ()
 
 
+_BARE = ("embeddings.", "img_embeddings.", "encoder.", "pooler.")
 NAMINGS = {
     # The hub's names, and those of the authors' `.th` files (allennlp wraps the model twice).
     "visualbert": Naming(
@@ -56,6 +57,7 @@ NAMINGS = {
             *("cls.", "feat_regress.", "region_classifier.", "itm_output.", "vqa_output."),
             # The embedding of a masked region: only pre-training uses it.
             *("nlvr2_output.", "uniter.img_embeddings.mask_embedding."),
+            "img_embeddings.mask_embedding.",
         ),
     ),
 }
@@ -136,6 +138,9 @@ def _our_name(key: str, naming: Naming) -> str | None:
     name = key.removeprefix(_WRAPPER)
     if name.startswith(naming.left_out) or name.endswith(_BUFFERS):
         return None
+    # The hub also has files of the encoder alone, mirrors of UNITER among them.
+    if name.startswith(_BARE):
+        name = f"backbone.{name}"
     for prefix in naming.encoder:
         if name.startswith(prefix):
             name = f"backbone.{name.removeprefix(prefix)}"

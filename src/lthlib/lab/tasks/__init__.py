@@ -14,8 +14,9 @@ import torch
 from numpy.typing import NDArray
 
 from lthlib.errors import TaskError, unknown
+from lthlib.lab.cache import default_folder
 from lthlib.lab.tasks import digit_reports, digits, published, vocabulary
-from lthlib.lab.tasks.cache import cached, default_folder
+from lthlib.lab.tasks.cache import cached
 from lthlib.lab.tasks.inputs import Inputs, Split, Task
 from lthlib.lab.tasks.items import Items, Recipe
 from lthlib.lab.tasks.scenes import CROP, Part, Scenes
@@ -26,7 +27,7 @@ __all__ = ["TASKS", "Inputs", "Split", "Task", "load", "render"]
 
 _RECIPES = {recipe.name: recipe for recipe in (digits.RECIPE, digit_reports.RECIPE)}
 TASKS = tuple(_RECIPES)
-"""Those that are made; `published.PUBLISHED` holds the others."""
+"""Those that are made; `published.NAMES` are the others."""
 MOST = 200_000  # items of one part; as many take about a gigabyte
 
 
@@ -50,10 +51,10 @@ def load(
     Raises TaskError for an unknown name, a seed below 0, or a count that cannot be.
     """
     own = name.startswith(published.OWN)
-    if not own and name not in (known := (*TASKS, *published.PUBLISHED)):
+    if not own and name not in (known := (*TASKS, *published.NAMES)):
         raise TaskError(unknown("task", name, known))
     asked = {"train": train_items, "validation": validation_items, "test": test_items}
-    if own or name in published.PUBLISHED:
+    if own or name not in TASKS:
         return published.load(name, features=features, items=asked, pieces=pieces)
     if not _whole(data_seed) or data_seed < 0:
         raise TaskError(f"data_seed must be a whole number from 0, not {data_seed!r}")

@@ -142,17 +142,46 @@ def blank_regions(
 
 
 @dataclass(frozen=True)
+class Credits:
+    """What answers are worth, where several people answered: few of each item's are worth anything.
+
+    classes: int64 [N, S], the number of classes where there is none; worth: float32 [N, S] in 0..1.
+    """
+
+    classes: Tensor
+    worth: Tensor
+
+    def to(self, device: torch.device | str) -> Credits:
+        """The same on another device."""
+        return Credits(self.classes.to(device), self.worth.to(device))
+
+    def join(self, other: Credits) -> Credits:
+        """Those of both, these first."""
+        return Credits(
+            torch.cat((self.classes, other.classes)), torch.cat((self.worth, other.worth))
+        )
+
+    def take(self, index: Tensor, outputs: int) -> Tensor:
+        """Worth of every class for the items at `index`: float32 [B, outputs]."""
+        classes, worth = self.classes[index], self.worth[index]
+        spread = torch.zeros(len(index), outputs + 1, device=worth.device)
+        return spread.scatter_(1, classes, worth)[:, :outputs]
+
+
+@dataclass(frozen=True)
 class Split:
     """N items of one part of a task.
 
     items: unique names, such as "test-000017"; labels: int64 [N, K]; facts: one row per item with
-    its name, its text, what it is about, and all that is needed to draw its scene.
+    its name, its text, what it is about, and all that is needed to draw its scene; credits: where
+    an answer may be right in part.
     """
 
     items: tuple[str, ...]
     inputs: Inputs | StoredInputs
     labels: Tensor
     facts: pd.DataFrame
+    credits: Credits | None = None
 
     def __len__(self) -> int:
         return len(self.items)
@@ -164,7 +193,12 @@ class Split:
             self.inputs.join(other.inputs),  # type: ignore[arg-type]
             torch.cat((self.labels, other.labels)),
             pd.concat((self.facts, other.facts), ignore_index=True),
+            self.credits.join(other.credits) if self.credits and other.credits else None,
         )
+
+    def targets(self, index: Tensor, outputs: int) -> Tensor:
+        """What to learn of the items at `index`: labels, or float32 [B, outputs] of credits."""
+        return self.labels[index] if self.credits is None else self.credits.take(index, outputs)
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,13 @@
-"""Tasks on published data: VSR's captions and Open-I's reports, with or without their regions.
+"""Tasks on published data: captions, reports, questions and image sets, with or without regions.
 
-The files lie in a data folder (see :mod:`lthlib.lab.corpora`); regions lie in a store below it,
+The files lie in a data folder (see :mod:`lthlib.lab.corpora`, :mod:`lthlib.lab.vqa` and
+:mod:`lthlib.lab.pictures`); regions lie in a store below it,
 
     features/NAME/    a store of region features: VSR's by image file, Open-I's by report
 
-Without a store a task can only be blind. Parts never share what would give answers away: VSR's
-are its authors', or grouped by caption; Open-I's validation part is carved from its training
-reports, of which each is of another patient.
+Without a store a task can only be blind, but for small images, whose regions are their pixels.
+Parts never share what would give answers away: VSR's are its authors', or grouped by caption;
+Open-I's validation part is carved from its training reports, of which each is of another patient.
 """
 
 from __future__ import annotations
@@ -24,22 +25,22 @@ from numpy.typing import NDArray
 
 from lthlib.errors import TaskError
 from lthlib.lab import corpora
+from lthlib.lab.cache import default_folder
 from lthlib.lab.features.store import RegionStore
 from lthlib.lab.tasks import vocabulary
-from lthlib.lab.tasks.cache import default_folder
-from lthlib.lab.tasks.inputs import Inputs, Split, StoredInputs, Task, blank_regions
+from lthlib.lab.tasks.inputs import Credits, Inputs, Split, StoredInputs, Task, blank_regions
 from lthlib.lab.tasks.own import read_own, table_file
 from lthlib.lab.tasks.parts import PARTS, SHARES, by_group
+from lthlib.lab.tasks.pictures import PICTURES
+from lthlib.lab.tasks.source import CARVED, Open, Parts, Patches, Source
+from lthlib.lab.tasks.vqa import QUESTIONS
 from lthlib.lab.wordpieces import WordPieces
 
 OWN = "own-"
 LEAST_SEEN = 2
 """Training texts that a word must be in to have an id of its own."""
-VALIDATION_SHARE = 0.1
 
 Encode = Callable[[Sequence[str], int], NDArray[np.int64]]
-Parts = Mapping[str, pd.DataFrame]
-"""By part: `item` (unique), `text`, `image` (its name in a store), a column for each decision."""
 
 
 def data_folder(chosen: Path | str | None = None) -> Path:
@@ -55,18 +56,19 @@ def load(
     items: Mapping[str, int | None] | None = None,
     pieces: WordPieces | None = None,
 ) -> Task:
-    """A task of `PUBLISHED` from a data folder, or `own-NAME`: see :mod:`lthlib.lab.tasks.own`.
+    """A task of `NAMES` from a data folder, or `own-NAME`: see :mod:`lthlib.lab.tasks.own`.
 
     features: name of a store of region features there; without one every item has one blank
-    region. items: how many items of a part to take at the most, the first in a shuffled order.
+    region, or its pixels. items: how many items of a part to take at the most, the first in a
+    shuffled order.
     Raises TaskError for files that are missing or damaged, FeatureError for a store that is, or
     that lacks an image.
     """
     root = data_folder(folder)
-    recipe = PUBLISHED[name] if name in PUBLISHED else _own(name.removeprefix(OWN), root)
+    source = open_source(name, root)
     store = RegionStore(root / "features" / features) if features else None
     parts = {
-        part: _some(table, (items or {}).get(part)) for part, table in recipe.read(root).items()
+        part: _some(table, (items or {}).get(part)) for part, table in source.read(root).items()
     }
     if store is not None:
         parts = _placed(parts, store)
@@ -77,16 +79,22 @@ def load(
             return pieces.encode(texts, width)
         return vocabulary.encode(texts, width, words)
 
-    splits = {part: _split(table, recipe, encode, store) for part, table in parts.items()}
+    splits = {part: _split(table, source, encode, store) for part, table in parts.items()}
     return Task(
         name=name,
-        kind="single" if recipe.decisions == ("label",) else "multi",
-        decisions=recipe.decisions,
-        classes=recipe.classes,
+        kind="single" if source.decisions == ("label",) else "multi",
+        decisions=source.decisions,
+        classes=source.classes,
         vocabulary=words,
-        feature_dim=store.feature_dim if store else 1,
+        feature_dim=_feature_dim(source, store),
         **splits,
     )
+
+
+def _feature_dim(source: Source, store: RegionStore | None) -> int:
+    if store:
+        return store.feature_dim
+    return source.patches[0].shape[2] if source.patches else 1
 
 
 def _placed(parts: Parts, store: RegionStore) -> dict[str, pd.DataFrame]:
@@ -108,19 +116,42 @@ def vocabulary_of(texts: Iterable[str]) -> tuple[str, ...]:
     return (*vocabulary.vocabulary()[: vocabulary.UNK + 1], *kept)
 
 
-def _split(
-    table: pd.DataFrame, recipe: _Published, encode: Encode, store: RegionStore | None
-) -> Split:
-    ids = torch.from_numpy(encode(table["text"].tolist(), recipe.width))
+def _split(table: pd.DataFrame, source: Source, encode: Encode, store: RegionStore | None) -> Split:
+    ids = torch.from_numpy(encode(table["text"].tolist(), source.width))
     mask = ids != vocabulary.PAD
     inputs: Inputs | StoredInputs
-    if store is None:
-        inputs = blank_regions(ids, mask)
-    else:
+    if store is not None:
         inputs = StoredInputs(ids, mask, torch.tensor(table["row"].to_numpy()), store)
-    labels = torch.tensor(table[list(recipe.decisions)].to_numpy(dtype=np.int64))
-    facts = table[[c for c in recipe.facts if c in table]].reset_index(drop=True)
-    return Split(tuple(table["item"]), inputs, labels, facts)
+    elif source.patches is not None:
+        inputs = _of_pixels(ids, mask, table["pixels"].to_numpy(), source.patches)
+    else:
+        inputs = blank_regions(ids, mask)
+    labels = torch.tensor(table[list(source.decisions)].to_numpy(dtype=np.int64))
+    facts = table[[c for c in source.facts if c in table]].reset_index(drop=True)
+    return Split(tuple(table["item"]), inputs, labels, facts, _credits(table, source.credits))
+
+
+def _of_pixels(
+    ids: torch.Tensor, mask: torch.Tensor, rows: NDArray[np.int64], patches: Patches
+) -> Inputs:
+    features, boxes = patches
+    return Inputs(
+        input_ids=ids,
+        text_mask=mask,
+        region_features=torch.from_numpy(features[rows]),
+        boxes=torch.from_numpy(boxes).expand(len(rows), *boxes.shape),
+        region_mask=torch.ones(1, 1, dtype=torch.bool).expand(len(rows), len(boxes)),
+    )
+
+
+def _credits(table: pd.DataFrame, slots: int) -> Credits | None:
+    if not slots:
+        return None
+    classes, worth = (
+        torch.tensor(table[[f"{name}_{i}" for i in range(slots)]].to_numpy())
+        for name in ("class", "worth")
+    )
+    return Credits(classes, worth)
 
 
 # -- parts ----------------------------------------------------------------------------------------
@@ -155,8 +186,7 @@ def _same(text: str) -> str:
 
 def _openi(root: Path) -> Parts:
     found = {part: _openi_items(table) for part, table in corpora.read_openi(root).items()}
-    shares = {"train": 1 - VALIDATION_SHARE, "validation": VALIDATION_SHARE}
-    carved = by_group(found["train"], found["train"]["report"], shares)
+    carved = by_group(found["train"], found["train"]["report"], CARVED)
     return {**carved, "test": found["test"]}
 
 
@@ -174,34 +204,28 @@ def _some(table: pd.DataFrame, most: int | None) -> pd.DataFrame:
     return table.iloc[np.sort(order)].reset_index(drop=True)
 
 
-class _Published:
-    """How a published task is read: its parts, its decisions, tokens of a text, facts to keep.
-
-    Facts go into records, which may be shipped: Open-I's licence keeps its reports out of them.
-    """
-
-    def __init__(
-        self,
-        read: Callable[[Path], Parts],
-        decisions: Sequence[str] = ("label",),
-        width: int = 24,
-        facts: Sequence[str] = ("item", "text", "image", "relation"),
-        classes: tuple[str, str] = ("False", "True"),
-    ) -> None:
-        self.read, self.decisions, self.classes = read, tuple(decisions), classes
-        self.width, self.facts = width, tuple(facts)
-
-
-def _own(name: str, root: Path) -> _Published:
+def _own(name: str, root: Path) -> Source:
     parts, classes = read_own(table_file(root, name))
-    return _Published(lambda _: parts, width=64, classes=classes)
+    return Source(lambda _: parts, width=64, classes=classes)
 
 
-PUBLISHED: dict[str, _Published] = {
-    "vsr-v1-random": _Published(_vsr("v1", "random")),
-    "vsr-v1-zeroshot": _Published(_vsr("v1", "zeroshot")),
-    "vsr-random": _Published(_vsr("current", "random")),
-    "vsr-zeroshot": _Published(_vsr("current", "zeroshot")),
-    "vsr-grouped": _Published(_vsr_grouped),
-    "open-i": _Published(_openi, corpora.OPENI_FINDINGS, 64, ("item",)),
+PUBLISHED: dict[str, Source] = {
+    "vsr-v1-random": Source(_vsr("v1", "random")),
+    "vsr-v1-zeroshot": Source(_vsr("v1", "zeroshot")),
+    "vsr-random": Source(_vsr("current", "random")),
+    "vsr-zeroshot": Source(_vsr("current", "zeroshot")),
+    "vsr-grouped": Source(_vsr_grouped),
+    "open-i": Source(_openi, corpora.OPENI_FINDINGS, 64, ("item",)),
 }
+_OPEN: Mapping[str, Open] = {**QUESTIONS, **PICTURES}
+NAMES = (*PUBLISHED, *_OPEN)
+
+
+def open_source(name: str, root: Path) -> Source:
+    """How a task of `NAMES`, or `own-NAME`, is read from a data folder.
+
+    Raises TaskError for files that are missing or damaged, where its classes lie in them.
+    """
+    if name in PUBLISHED:
+        return PUBLISHED[name]
+    return _OPEN[name](root) if name in _OPEN else _own(name.removeprefix(OWN), root)

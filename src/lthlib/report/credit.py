@@ -1,0 +1,93 @@
+"""Answers that are right in part: what they are worth, by the type of the question.
+
+VQA asks ten people, and an answer is worth more the more of them gave it; accuracy against the most
+frequent answer alone undervalues a model. Types differ so much (one half of all yes-or-no questions
+is answered by chance) that a mean over all tells little about a pruned model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from lthlib.errors import RecordError
+from lthlib.report.exhibits import (
+    MEASURES,
+    Exhibit,
+    intervals,
+    seeds_and_items,
+    sparsity_text,
+    summarise,
+    summary_text,
+)
+from lthlib.report.measures import RECORD, at_stage
+from lthlib.report.reading import Reading
+from lthlib.report.tables import OF_ALL, SPARSITY
+
+EVERY = "all"
+
+
+def credit(predictions: pd.DataFrame, kinds: pd.Series[str]) -> pd.DataFrame:
+    """Mean worth of each record's answers, over all questions and over those of each kind.
+
+    predictions: with a column credit, 0 to 1; kinds: kind of each question, by item.
+    Returns run, level, branch, stage, kind ("all" first), questions, credit.
+    Raises RecordError without credits, and for items of which no kind is known.
+    """
+    if "credit" not in predictions.columns:
+        raise RecordError("predictions have no column 'credit': answers are right or wrong here")
+    kind = predictions["item"].map(kinds)
+    if kind.isna().any():
+        item = predictions["item"][kind.isna()].iloc[0]
+        raise RecordError(f"no kind is known of item {item!r}: give the items of this record")
+    named = predictions.assign(kind=kind)
+    both = pd.concat([named.assign(kind=EVERY), named], ignore_index=True)
+    grouped = both.groupby([*RECORD, "kind"], sort=False)["credit"]
+    return grouped.agg(questions="size", credit="mean").reset_index()
+
+
+def has_credit(reading: Reading) -> bool:
+    """Whether answers are right in part in a study."""
+    return "credit" in reading.predictions.columns
+
+
+def credit_table(reading: Reading, by: str = "answer_type") -> Exhibit:
+    """VQA accuracy of each level and branch, over all questions and by their type.
+
+    by: the column of the items that names the type: answer_type or question_type.
+    """
+    items = reading.items().set_index("item")[by].astype(str)
+    found = credit(at_stage(reading.predictions, reading.stage), items)
+    facts = reading.quality[[*RECORD, "items", "decisions", "sparsity", "sparsity_all", "model"]]
+    frame = found.merge(facts, on=RECORD, how="left", validate="many_to_one")
+    kinds = [EVERY, *sorted(set(found["kind"]) - {EVERY})]
+    data = pd.concat(
+        [_of_kind(frame[frame["kind"] == kind]).assign(kind=kind) for kind in kinds],
+        ignore_index=True,
+    )
+    every = data[data["kind"] == EVERY].sort_values(["level", "branch"])
+    keys = every[["level", "branch"]]
+    columns: dict[str, Sequence[str]] = {
+        "level": [str(level) for level in every["level"]],
+        "branch": list(every["branch"]),
+        SPARSITY: [sparsity_text(share) for share in every["sparsity"]],
+        OF_ALL: [sparsity_text(share) for share in every["sparsity_all"]],
+    }
+    sizes = found.groupby("kind")["questions"].first()
+    for kind in kinds:
+        own = keys.merge(data[data["kind"] == kind], on=["level", "branch"], how="left")
+        heading = f"{kind} ({sizes[kind]:,}), %"
+        columns[heading] = [summary_text(MEASURES["credit"], row) for _, row in own.iterrows()]
+    caption = (
+        f"VQA accuracy by {by.replace('_', ' ')}: {seeds_and_items(frame)}. What an answer is "
+        "worth: min(n / 3, 1), where n of the people asked gave it, averaged over leaving each of "
+        f"them out. Mean over seeds; in brackets: {intervals(frame)}; number of questions in each "
+        "heading."
+    )
+    alt = f"Table of VQA accuracy: {len(every)} rows, {len(kinds) - 1} types of questions."
+    return Exhibit(caption, alt, data, table=pd.DataFrame(columns))
+
+
+def _of_kind(frame: pd.DataFrame) -> pd.DataFrame:
+    return summarise(frame, ["level", "branch"], ["credit"])
