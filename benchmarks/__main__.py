@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from benchmarks import pruning, training
+from benchmarks import pruning, streaming, training
 from lthlib.lab.provenance import describe_environment
 from lthlib.records import Files, to_json
 
@@ -30,8 +30,13 @@ def measure(small: bool, device: str) -> dict[str, Any]:
             "made": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             "small": small,
             "device": device,
-            # What the ladder and exact pruning take is measured on the processor in every case.
-            "devices": {"masks": device, "ladder": "cpu", "pruning": "cpu"},
+            # All but the step is measured on the processor in every case.
+            "devices": {
+                "masks": device,
+                "ladder": "cpu",
+                "pruning": "cpu",
+                "streaming": "cpu",
+            },
             "amounts": training.AMOUNTS,
             "items": items,
             "batch_size": training.study_of("uniter", items, "tiny").batch_size,
@@ -42,6 +47,7 @@ def measure(small: bool, device: str) -> dict[str, Any]:
         "masks": lambda: training.measure_masks(items, repeats, device=device),
         "ladder": lambda: training.measure_ladder(items, max(1, repeats // 2)),
         "pruning": lambda: pruning.measure(sizes, 1 if small else 5),
+        "streaming": lambda: streaming.measure(small),
     }
     for name, function in parts.items():
         print(f"measuring {name}", flush=True)

@@ -1,9 +1,10 @@
-"""Region features read from disk: memory at VQA v2's size, and time against LXMERT's table.
+"""VQA v2 at its full size, made up: memory of reading and of streaming, and time against a table.
 
-python -m benchmarks.streaming            the size of VQA v2, in a sparse file (a minute or two)
+python -m benchmarks.streaming            the size of VQA v2, in a sparse file (some minutes)
 python -m benchmarks.streaming --small    seconds
 
-A sparse file has the size of the real one and reads as zeros: it tells memory, not disk speed.
+Questions and answers have the form and the number of the published ones. Features lie in a sparse
+file, which has the size of the real one and reads as zeros: it tells memory, not disk speed.
 """
 
 from __future__ import annotations
@@ -12,8 +13,14 @@ import argparse
 import base64
 import json
 import multiprocessing
+import os
 import tempfile
+import threading
 import time
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,23 +28,85 @@ import numpy as np
 import torch
 
 from benchmarks.timing import compare, interleave, summary
+from lthlib.lab import vqa
 from lthlib.lab.features.regions import ImageRegions
 from lthlib.lab.features.sources import TsvSource, import_regions
-from lthlib.lab.features.store import Plan, RegionStore, StoreWriter
-from lthlib.lab.tasks.inputs import StoredInputs
+from lthlib.lab.features.store import Plan, StoreWriter
+from lthlib.lab.tasks import load
 
-IMAGES, QUESTIONS = 123_287, 658_111  # COCO's train and val 2014, VQA v2's train and val
-REGIONS, FEATURES, WORDS = 36, 2048, 20
+IMAGES = {"train": 82_783, "test": 40_504}  # COCO's train and val 2014
+QUESTIONS = {part: about.count for part, about in vqa.PARTS["vqa-v2"].items()}
+REGIONS, FEATURES = 36, 2048
 BATCH = 64
+STORE = "zeros"
+_WORDS = "what is the color of this man doing where are they how many dogs can you see"
+OFTEN = 3000
+"""Different answers: VQA v2 has 3,129 that are frequent."""
 
 
-def sparse_store(folder: Path, images: int) -> Path:
+def image_name(part: str, number: int) -> str:
+    return f"COCO_{vqa.PARTS['vqa-v2'][part].images}_{number:012d}"
+
+
+def sparse_store(folder: Path, images: dict[str, int]) -> Path:
     """A finished store of zeros that takes no room on disk."""
-    plan = Plan(tuple(f"{i:06d}" for i in range(images)), REGIONS, FEATURES, "zeros")
+    names = tuple(image_name(part, i) for part, count in images.items() for i in range(count))
+    plan = Plan(names, REGIONS, FEATURES, "zeros")
     with StoreWriter(folder, plan) as writer:
         writer._done["done"] = 1  # nothing is put in: the file's holes are the features
         writer.finish()
     return folder
+
+
+def write_questions(folder: Path, images: dict[str, int], questions: dict[str, int]) -> None:
+    """Archives of VQA v2's form: questions on random images, ten answers each."""
+    draw = np.random.default_rng(0)
+    texts = [" ".join(draw.choice(_WORDS.split(), 6)) + "?" for _ in range(1000)]
+    answers = [_answers(draw) for _ in range(min(6000, sum(questions.values()) // 40))]
+    first = 0
+    for part, count in questions.items():
+        about = vqa.PARTS["vqa-v2"][part]
+        on = draw.integers(images[part], size=count)
+        text, answer = (
+            draw.integers(len(texts), size=count),
+            draw.integers(len(answers), size=count),
+        )
+        asked = (
+            f'{{"image_id": {on[i]}, "question": "{texts[text[i]]}", "question_id": {first + i}}}'
+            for i in range(count)
+        )
+        answered = (
+            f'{{"question_type": "what is", "image_id": {on[i]}, "question_id": {first + i}, '
+            f"{answers[answer[i]]}}}"
+            for i in range(count)
+        )
+        _write_list(folder / about.questions, "questions", asked)
+        _write_list(folder / about.annotations, "annotations", answered)
+        first += count
+
+
+def _answers(draw: np.random.Generator) -> str:
+    """The middle of an annotation: frequent answers more often, some people of another mind."""
+    said = [f"answer {int(i)}" for i in OFTEN * draw.random(3) ** 2]
+    ten = draw.choice(said, 10, p=[0.7, 0.2, 0.1])
+    given = [
+        {"answer": str(answer), "answer_confidence": "yes", "answer_id": i + 1}
+        for i, answer in enumerate(ten)
+    ]
+    told = {"multiple_choice_answer": str(ten[0]), "answer_type": "other", "answers": given}
+    return json.dumps(told)[1:-1]
+
+
+def _write_list(path: Path, name: str, records: Iterator[str]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with (
+        zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive,
+        archive.open(f"{name}.json", "w", force_zip64=True) as file,
+    ):
+        file.write(f'{{"info": {{}}, "{name}": ['.encode())
+        for number, record in enumerate(records):
+            file.write((", " if number else "").encode() + record.encode())
+        file.write(b"]}")
 
 
 def anonymous_bytes() -> int:
@@ -46,29 +115,63 @@ def anonymous_bytes() -> int:
     return int(next(line for line in status if line.startswith("RssAnon:")).split()[1]) * 1024
 
 
-def stream(folder: Path, questions: int, batches: int) -> dict[str, float]:
-    """Draw batches of random questions; peak memory, and time for each."""
+@contextmanager
+def watched() -> Iterator[dict[str, float]]:
+    """Seconds that the block takes, and the most anonymous memory while it runs."""
+    found = {"peak_bytes": float(anonymous_bytes()), "seconds": 0.0}
+    over = threading.Event()
+
+    def watch() -> None:
+        while not over.wait(0.02):
+            found["peak_bytes"] = max(found["peak_bytes"], anonymous_bytes())
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    began = time.perf_counter()
+    try:
+        yield found
+    finally:
+        found["seconds"] = time.perf_counter() - began
+        over.set()
+        watcher.join()
+
+
+def stream(folder: Path, batches: int) -> dict[str, Any]:
+    """Read VQA from a data folder twice, then draw batches of random training questions."""
     torch.set_num_threads(1)
+    os.environ |= {"LTHLIB_DATA": str(folder), "LTHLIB_CACHE": str(folder / "cache")}
+    found: dict[str, Any] = {"before_bytes": anonymous_bytes()}
+    with watched() as found["first reading"]:
+        load("vqa-v2", features=STORE)
+    with watched() as found["next reading"]:
+        task = load("vqa-v2", features=STORE)
     generator = torch.Generator().manual_seed(0)
-    before, store = anonymous_bytes(), RegionStore(folder)
-    inputs = StoredInputs(
-        input_ids=torch.randint(5, 30_000, (questions, WORDS), generator=generator),
-        text_mask=torch.ones(questions, WORDS, dtype=torch.bool),
-        rows=torch.randint(len(store), (questions,), generator=generator),
-        store=store,
-    )
-    peak, seconds = 0, []
-    for index in torch.randint(questions, (batches, BATCH), generator=generator):
-        began = time.perf_counter()
-        batch = inputs.take(index)
-        seconds.append(time.perf_counter() - began)
-        assert batch.region_features.shape == (BATCH, REGIONS, FEATURES)
-        peak = max(peak, anonymous_bytes())
-    return {"peak_bytes": peak, "before_bytes": before, "batch_seconds": float(np.median(seconds))}
+    seconds = []
+    with watched() as found["batches"]:
+        for index in torch.randint(len(task.train), (batches, BATCH), generator=generator):
+            began = time.perf_counter()
+            batch = task.train.inputs.take(index)
+            targets = task.train.targets(index, task.outputs)
+            seconds.append(time.perf_counter() - began)
+            assert batch.region_features.shape == (BATCH, REGIONS, FEATURES)
+            assert targets.shape == (BATCH, task.outputs)
+    return found | {
+        "answers": task.outputs,
+        "questions": sum(map(len, (task.train, task.validation, task.test))),
+        "batch_seconds": float(np.median(seconds)),
+    }
 
 
-def _stream(folder: Path, questions: int, batches: int, pipe: Any) -> None:
-    pipe.send(stream(folder, questions, batches))
+def _stream(folder: Path, batches: int, counts: dict[str, int], pipe: Any) -> None:
+    expect(counts)
+    pipe.send(stream(folder, batches))
+
+
+def expect(counts: dict[str, int]) -> None:
+    """Let the reader take this number of questions for VQA v2's."""
+    parts = vqa.PARTS["vqa-v2"]
+    for part, count in counts.items():
+        parts[part] = replace(parts[part], count=count)
 
 
 def write_table(path: Path, images: int) -> Path:
@@ -104,30 +207,35 @@ def against_table(folder: Path, images: int, repeats: int) -> dict[str, Any]:
     return {**summary(seconds), "ratio": compare(seconds, "store", "table")}
 
 
-def measure(images: int, questions: int, batches: int, repeats: int) -> dict[str, Any]:
+def measure(small: bool = False) -> dict[str, Any]:
     """Both parts; the first in a process of its own, whose memory is its alone."""
+    images = {"train": 20, "test": 10} if small else IMAGES
+    questions = {"train": 400, "test": 100} if small else QUESTIONS
     with tempfile.TemporaryDirectory() as place:
-        folder = sparse_store(Path(place) / "sparse", images)
+        folder = Path(place)
+        store = sparse_store(folder / "features" / STORE, images)
+        write_questions(folder, images, questions)
         context = multiprocessing.get_context("spawn")
         receiver, sender = context.Pipe(duplex=False)
-        process = context.Process(target=_stream, args=(folder, questions, batches, sender))
+        process = context.Process(
+            target=_stream, args=(folder, 3 if small else 200, questions, sender)
+        )
         process.start()
         sender.close()
         found = receiver.recv()
         process.join()
-        size = (folder / "regions.safetensors").stat().st_size
-        return {
-            "streaming": {"images": images, "questions": questions, "store_bytes": size, **found},
-            "table": against_table(Path(place), min(images, 256), repeats),
+        found |= {
+            "images": sum(images.values()),
+            "store_bytes": (store / "regions.safetensors").stat().st_size,
         }
+        table = against_table(folder, 20 if small else 256, 1 if small else 5)
+        return {"streaming": found, "table": table}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.streaming")
     parser.add_argument("--small", action="store_true", help="seconds, to check that all runs")
-    small = parser.parse_args().small
-    found = measure(20, 100, 3, 1) if small else measure(IMAGES, QUESTIONS, 200, 5)
-    print(json.dumps(found, indent=1))
+    print(json.dumps(measure(parser.parse_args().small), indent=1))
 
 
 if __name__ == "__main__":

@@ -56,3 +56,14 @@ for device, measured in found.items():
 # %% tags=["hide-input"]
 for device, measured in found.items():
     show(benchmarks.pruning_table(measured), f"pruning-{device}")
+
+# %% [markdown]
+# ## Reading at full size
+#
+# Published questions and region features do not fit into memory. Questions are read as a stream
+# and kept in a compact form; regions stay on disk until a batch asks for them.
+
+# %% tags=["hide-input"]
+for device, measured in found.items():
+    if "streaming" in measured:
+        show(benchmarks.streaming_table(measured), f"streaming-{device}")

@@ -8,7 +8,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from benchmarks import streaming, timing, training
@@ -64,25 +63,27 @@ def test_one_command_writes_one_file(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "benchmarks", "--small", "--out", str(out)]
     subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
     found = json.loads(out.read_text())
-    assert set(found) == {"about", "masks", "ladder", "pruning"}
+    assert set(found) == {"about", "masks", "ladder", "pruning", "streaming"}
     assert found["about"]["small"]
-    for table in (report.masks_table, report.ladder_table, report.pruning_table):
+    for table in (
+        report.masks_table, report.ladder_table, report.pruning_table, report.streaming_table,
+    ):  # fmt: skip
         assert not table(found).data.empty
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is read from /proc")
-def test_a_store_larger_than_its_batches_stays_on_disk(tmp_path: Path) -> None:
+def test_a_store_larger_than_its_batches_stays_on_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A store of 0.9 GB, batches of 19 MB: what a batch takes, and nothing of the rest."""
-    folder = streaming.sparse_store(tmp_path / "store", 3000)
-    assert (folder / "regions.safetensors").stat().st_size > 800 * 2**20
-    found = streaming.stream(folder, questions=20_000, batches=6)
-    assert found["peak_bytes"] - found["before_bytes"] < 200 * 2**20
-
-
-def test_store_and_table_give_the_same_features(tmp_path: Path) -> None:
-    found = streaming.against_table(tmp_path, images=3, repeats=1)
-    assert set(found) == {"store", "table", "ratio"}
-    table = streaming.TsvSource(tmp_path / "obj36.tsv")
-    store = streaming.RegionStore(tmp_path / "store")
-    for row, name in enumerate(table.images):
-        assert (store.features(np.array([row]))[0] == table.read(name).features).all()
+    images, questions = {"train": 2000, "test": 1000}, {"train": 2000, "test": 500}
+    store = streaming.sparse_store(tmp_path / "features" / streaming.STORE, images)
+    assert (store / "regions.safetensors").stat().st_size > 800 * 2**20
+    streaming.write_questions(tmp_path, images, questions)
+    for name in ("LTHLIB_DATA", "LTHLIB_CACHE"):
+        monkeypatch.setenv(name, str(tmp_path))
+    monkeypatch.setattr(streaming.vqa, "PARTS", copy.deepcopy(streaming.vqa.PARTS))
+    streaming.expect(questions)
+    found = streaming.stream(tmp_path, batches=6)
+    assert found["batches"]["peak_bytes"] - found["before_bytes"] < 300 * 2**20
+    assert found["questions"] == 2500

@@ -79,6 +79,31 @@ def pruning_table(found: Found) -> Exhibit:
     )
 
 
+def streaming_table(found: Found) -> Exhibit:
+    """Memory and time of reading questions and regions at VQA v2's size."""
+    part = found["streaming"]["streaming"]
+    rows = [
+        {
+            "part": name,
+            "seconds": f"{part[name]['seconds']:.3g}",
+            "most memory beside the page cache, GB": f"{part[name]['peak_bytes'] / 1e9:.2f}",
+        }
+        for name in ("first reading", "next reading", "batches")
+    ]
+    against = found["streaming"]["table"]["ratio"]
+    caption = (
+        f"{part['questions']:,} questions with the regions of {part['images']:,} images, made up "
+        f"at VQA v2's size: the store has {part['store_bytes'] / 1e9:.1f} GB in a sparse file that "
+        "reads as zeros, so that this tells memory, not the speed of a disk. First reading: from "
+        "the archives; next reading: from what was kept of them. A batch of 64 random questions "
+        f"with the worth of {part['answers']:,} answers takes {1000 * part['batch_seconds']:.0f} "
+        "ms (median). The same batches of 256 images from a store take "
+        f"{against['ratio_of_medians']:.3f} times as long as from LXMERT's table (medians; "
+        f"{against['ratio_of_minima']:.3f} of minima). {about(found, 'streaming')}"
+    )
+    return plain_table(pd.DataFrame(rows), caption)
+
+
 def about(found: Found, part: str) -> str:
     """When and on what a part was measured."""
     how = found["about"]
