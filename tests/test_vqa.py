@@ -152,6 +152,18 @@ def test_an_answer_outside_of_the_classes_is_nobodys(data: Path, monkeypatch: An
     assert float(worth[outside].sum()) == 0 and (worth[~outside].amax(dim=1) == 1).all()
 
 
+def test_the_usual_answer_of_a_type_is_counted_in_training_alone(data: Path) -> None:
+    task = load("vqa-cp-v2")
+    facts, first = task.train.facts, task.train.labels[:, 0].numpy()
+    for part in (task.train, task.test):
+        for kind in ("is it", "what color is"):
+            usual = np.bincount(first[(facts["question_type"] == kind).to_numpy()]).argmax()
+            here = np.flatnonzero((part.facts["question_type"] == kind).to_numpy())
+            worth = part.targets(torch.from_numpy(here), task.outputs)[:, usual]
+            assert part.facts["usual_credit"].to_numpy()[here] == pytest.approx(worth.numpy())
+    assert 0.2 < task.train.facts["usual_credit"].mean() < 0.8
+
+
 def test_it_is_read_once(data: Path, monkeypatch: Any) -> None:
     first = load("vqa-v2")
 
@@ -321,6 +333,9 @@ def test_a_study_runs_and_its_records_are_measured(
     assert any(heading.startswith("yes/no (") for heading in shown.table.columns)  # type: ignore[union-attr]
     mean = predictions[(predictions["level"] == 0)]["credit"].mean()
     assert shown.data.query("kind == 'all' and level == 0")["mean"].iloc[0] == pytest.approx(mean)
+    last = shown.table.iloc[-1]  # type: ignore[union-attr]
+    assert last["branch"] == credit.USUAL
+    assert float(last.iloc[4]) == pytest.approx(100 * facts["usual_credit"].mean(), abs=0.06)
     assert "macro F1, %" in tables.quality_table(reading.quality, gate=reading.gate).table  # type: ignore[operator]
 
 

@@ -26,6 +26,7 @@ from lthlib.report.reading import Reading
 from lthlib.report.tables import OF_ALL, SPARSITY
 
 EVERY = "all"
+USUAL = "usual answer of its type"
 
 
 def credit(predictions: pd.DataFrame, kinds: pd.Series[str]) -> pd.DataFrame:
@@ -75,18 +76,29 @@ def credit_table(reading: Reading, by: str = "answer_type") -> Exhibit:
         OF_ALL: [sparsity_text(share) for share in every["sparsity_all"]],
     }
     sizes = found.groupby("kind")["questions"].first()
+    rule = _rule(reading.items(), by, kinds)
+    for name, cell in {"level": "rule", "branch": USUAL, SPARSITY: "", OF_ALL: ""}.items():
+        columns[name] = [*columns[name], cell]
     for kind in kinds:
         own = keys.merge(data[data["kind"] == kind], on=["level", "branch"], how="left")
         heading = f"{kind} ({sizes[kind]:,}), %"
-        columns[heading] = [summary_text(MEASURES["credit"], row) for _, row in own.iterrows()]
+        cells = [summary_text(MEASURES["credit"], row) for _, row in own.iterrows()]
+        columns[heading] = [*cells, MEASURES["credit"].text(rule[kind])]
     caption = (
         f"VQA accuracy by {by.replace('_', ' ')}: {seeds_and_items(frame)}. What an answer is "
         "worth: min(n / 3, 1), where n of the people asked gave it, averaged over leaving each of "
         f"them out. Mean over seeds; in brackets: {intervals(frame)}; number of questions in each "
-        "heading."
+        "heading. The last row is the rule that gives each question the most frequent answer that "
+        "training questions of its question type have: no image, and no word after the first few."
     )
     alt = f"Table of VQA accuracy: {len(every)} rows, {len(kinds) - 1} types of questions."
     return Exhibit(caption, alt, data, table=pd.DataFrame(columns))
+
+
+def _rule(items: pd.DataFrame, by: str, kinds: Sequence[str]) -> dict[str, float]:
+    """What the usual answer of a question's type is worth, by kind."""
+    means = items.groupby(items[by].astype(str))["usual_credit"].mean()
+    return {kind: items["usual_credit"].mean() if kind == EVERY else means[kind] for kind in kinds}
 
 
 def _of_kind(frame: pd.DataFrame) -> pd.DataFrame:

@@ -12,13 +12,14 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from lthlib.lab.tasks.parts import by_group
 from lthlib.lab.tasks.source import CARVED, Open, Source
 from lthlib.lab.vqa import PARTS, PEOPLE, Questions, answer_classes, credit, read_vqa
 
 WIDTH = 24
-FACTS = ("item", "text", "image", "question_type", "answer_type")
+FACTS = ("item", "text", "image", "question_type", "answer_type", "usual_credit")
 
 
 def credits_table(found: Questions, classes: tuple[str, ...]) -> pd.DataFrame:
@@ -48,6 +49,30 @@ def _carved(train: Questions) -> dict[str, Questions]:
     return {part: train.take(own["row"].to_numpy()) for part, own in parts.items()}
 
 
+def usual_answers(train: pd.DataFrame, classes: int) -> pd.Series[int]:
+    """The class that most training questions of each type have as their first answer.
+
+    The rule that looks at nothing but how a question begins; a type whose answers are no classes
+    is left out.
+    """
+    known = train[train["label"] < classes]
+    counts = known.groupby(["question_type", "label"], observed=True).size()
+    largest: pd.Series[int] = (
+        counts.groupby(level=0, observed=True).idxmax().map(lambda key: key[1])
+    )
+    return largest
+
+
+def usual_credit(table: pd.DataFrame, usual: pd.Series[int]) -> NDArray[np.float32]:
+    """What that answer is worth for each question: float32 [N], 0 for a type without one."""
+    answer = table["question_type"].astype(object).map(usual).fillna(-1).to_numpy(dtype=np.int64)
+    slots = range(PEOPLE)
+    which = table[[f"class_{i}" for i in slots]].to_numpy()
+    worth = table[[f"worth_{i}" for i in slots]].to_numpy(dtype=np.float32)
+    credit: NDArray[np.float32] = (worth * (which == answer[:, None])).sum(axis=1)
+    return credit
+
+
 def _source(name: str, root: Path) -> Source:
     found = read_vqa(root, name)
     questions = {**_carved(found["train"]), "test": found["test"]}
@@ -59,6 +84,9 @@ def _source(name: str, root: Path) -> Source:
         parts[part] = pd.concat(
             [own.table.assign(label=label.astype(np.int64)), credits_table(own, classes)], axis=1
         )
+    usual = usual_answers(parts["train"], len(classes))
+    for table in parts.values():
+        table["usual_credit"] = usual_credit(table, usual)
     return Source(lambda _: parts, width=WIDTH, facts=FACTS, classes=classes, credits=PEOPLE)
 
 
