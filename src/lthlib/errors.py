@@ -47,6 +47,11 @@ def reason(error: OSError) -> str:
     return error.strerror or str(error) or type(error).__name__
 
 
+def in_one_line(error: BaseException) -> str:
+    """What another library said, short and without line breaks."""
+    return " ".join(str(error).split())[:200] or type(error).__name__
+
+
 def unknown(kind: str, name: object, known: Iterable[str]) -> str:
     """One line that refuses a name, offers the nearest known one, and lists them all.
 

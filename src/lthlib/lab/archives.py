@@ -9,7 +9,7 @@ import tempfile
 import zlib
 from pathlib import Path
 
-from lthlib.errors import TaskError, reason
+from lthlib.errors import TaskError, in_one_line, reason
 
 MOST_MEMBERS = 100_000
 
@@ -27,7 +27,7 @@ def unpack(archive: Path, folder: Path, *, most_bytes: int) -> None:
         _extract(archive, place, most_bytes)
         place.replace(folder)
     except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise TaskError(f"{archive} is damaged ({error}): get it again") from None
+        raise TaskError(f"{archive} is damaged ({in_one_line(error)}): get it again") from None
     except OSError as error:
         raise TaskError(f"{archive} cannot be unpacked into {folder} ({reason(error)})") from None
     finally:

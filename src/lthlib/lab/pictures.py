@@ -25,7 +25,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from lthlib.errors import TaskError, reason
+from lthlib.errors import TaskError, in_one_line, reason
 
 Pixels = NDArray[np.uint8]
 
@@ -74,7 +74,7 @@ def _idx(path: Path, magic: int, shape: tuple[int, ...]) -> Pixels:
         with gzip.open(path) as file:
             content = file.read(size + 1)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise TaskError(f"{path} is damaged ({error}): get it again") from None
+        raise TaskError(f"{path} is damaged ({in_one_line(error)}): get it again") from None
     except OSError as error:
         raise TaskError(_missing(path, error)) from None
     if len(content) != size or not content.startswith(head):
@@ -158,7 +158,7 @@ def _members(path: Path, folder: str, sizes: dict[str, int], listed: str) -> dic
                     )
                 found[name] = file.read()
     except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise TaskError(f"{path} is damaged ({error}): get it again") from None
+        raise TaskError(f"{path} is damaged ({in_one_line(error)}): get it again") from None
     except OSError as error:
         raise TaskError(_missing(path, error)) from None
     if lacking := wanted.values() - found.keys():
@@ -248,7 +248,9 @@ def _table(path: Path, columns: Sequence[str], rows: int, spare: int = 0) -> pd.
     except OSError as error:
         raise TaskError(_missing(path, error)) from None
     except (ValueError, TypeError) as error:
-        raise TaskError(f"{path} is no table of numbers ({error}): get it again") from None
+        raise TaskError(
+            f"{path} is no table of numbers ({in_one_line(error)}): get it again"
+        ) from None
     if len(found) != rows or found.isna().any(axis=None):
         raise TaskError(f"{path} has {len(found):,} whole rows, not {rows:,}: get it again")
     return found

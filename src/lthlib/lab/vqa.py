@@ -16,6 +16,7 @@ import hashlib
 import io
 import re
 import zipfile
+import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -28,7 +29,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from lthlib.errors import TaskError, reason
+from lthlib.errors import TaskError, in_one_line, reason
 from lthlib.lab.cache import default_folder, keep, kept
 from lthlib.records import file_sha256
 
@@ -248,7 +249,7 @@ def _read_part(questions: Path, annotations: Path, about: Part) -> pa.Table:
     try:
         return pa.table(columns, schema=_SCHEMA)
     except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
-        raise TaskError(f"{annotations} holds what is no text ({error})"[:300]) from None
+        raise TaskError(f"{annotations} holds what is no text ({in_one_line(error)})") from None
 
 
 _WORD = pa.dictionary(pa.int32(), pa.string())
@@ -294,10 +295,10 @@ def _records(path: Path, name: str) -> Iterator[Mapping[str, Any]]:
         with _opened(path) as (file, wrapped):
             yield from ijson.items(file, f"{name}.item" if wrapped else "item", use_float=True)
     except (ijson.JSONError, UnicodeDecodeError) as error:
-        told = str(error).splitlines()[0] if str(error) else "it ends too soon"
-        raise TaskError(f"{path} is cut, or no JSON ({told[:100]}): get it again") from None
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as error:
-        raise TaskError(f"{path} is damaged ({error}): get it again") from None
+        told = in_one_line(error)
+        raise TaskError(f"{path} is cut, or no JSON ({told}): get it again") from None
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+        raise TaskError(f"{path} is damaged ({in_one_line(error)}): get it again") from None
     except OSError as error:
         raise TaskError(f"{path} cannot be read ({reason(error)})") from None
 
