@@ -7,6 +7,7 @@ import io
 import sys
 import tarfile
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -42,11 +43,18 @@ class Server(BaseHTTPRequestHandler):
             self.send_header("Content-Length", str(len(CONTENT)))
             self.end_headers()
             self.wfile.write(CONTENT[:1000])
+        elif what == "slow" and not asked:
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(CONTENT)))
+            self.end_headers()
+            self.wfile.write(CONTENT[:1000])
+            self.wfile.flush()
+            time.sleep(1)
         elif what == "elsewhere":
             self.send_response(302)
             self.send_header("Location", "/file")
             self.end_headers()
-        elif asked and what == "file":
+        elif asked and what in ("file", "slow"):
             start = int(asked.removeprefix("bytes=").rstrip("-"))
             if start >= len(CONTENT):
                 self.send_error(416)
@@ -110,6 +118,18 @@ def test_it_goes_on_where_it_stopped(address: str, monkeypatch: Any, tmp_path: P
     assert Server.asked == ["bytes=3000-"] and not part.exists()
     fetch(tmp_path)[0].rename(part)
     assert fetch(tmp_path)[0].read_bytes() == CONTENT and Server.asked[1:] == ["bytes=10240-"]
+
+
+def test_a_server_that_falls_silent_is_left_and_what_it_sent_is_kept(
+    address: str, monkeypatch: Any, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(datasets, "TIMEOUT", 0.3)
+    monkeypatch.setattr(datasets, "CHUNK", 500)
+    offered(monkeypatch, f"{address}/slow")
+    with pytest.raises(TaskError, match="cannot be fetched"):
+        fetch(tmp_path)
+    assert (tmp_path / "made" / "up.bin.part").stat().st_size > 0
+    assert fetch(tmp_path)[0].read_bytes() == CONTENT and Server.asked[-1].startswith("bytes=")
 
 
 def test_a_server_that_cannot_go_on_sends_it_whole(

@@ -289,7 +289,8 @@ def test_real_cub_has_its_counts(tmp_path: Path) -> None:
     [
         ("images.txt", "1 a.jpg\n3 b.jpg\n", "does not name 60 things by their number"),
         ("image_class_labels.txt", "1 5\n" * 60, "a number outside of 1 to 4"),
-        ("bounding_boxes.txt", "1 2 3\n" * 60, "whole rows, not 60"),
+        ("bounding_boxes.txt", "1 2 3\n" * 60, "rows, not 60 whole ones"),
+        ("bounding_boxes.txt", "1 2 3 4 5 6\n" * 60, "is no table of numbers"),
         ("bounding_boxes.txt", "<html> a b c d\n" * 60, "no table of numbers"),
         ("train_test_split.txt", "1 1\n" * 60, "is another split"),
     ],

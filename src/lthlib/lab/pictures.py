@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import gzip
 import tarfile
+import warnings
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -241,19 +242,19 @@ def _table(path: Path, columns: Sequence[str], rows: int, spare: int = 0) -> pd.
     """Numbers between blanks, a row a line. Raises TaskError for what is not that."""
     names = [*columns, *(f"spare {i}" for i in range(spare))]
     try:
-        found: pd.DataFrame = pd.read_csv(
-            path, sep=r"\s+", header=None, names=names, index_col=False
-        )
-        found = found[list(columns)].apply(pd.to_numeric)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)  # a row with too many cells
+            found = pd.read_csv(path, sep=r"\s+", header=None, names=names, index_col=False)
+        numbers: pd.DataFrame = found[list(columns)].apply(pd.to_numeric)
     except OSError as error:
         raise TaskError(_missing(path, error)) from None
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, pd.errors.ParserWarning) as error:
         raise TaskError(
             f"{path} is no table of numbers ({in_one_line(error)}): get it again"
         ) from None
-    if len(found) != rows or found.isna().any(axis=None):
-        raise TaskError(f"{path} has {len(found):,} whole rows, not {rows:,}: get it again")
-    return found
+    if len(numbers) != rows or numbers.isna().any(axis=None):
+        raise TaskError(f"{path} has {len(numbers):,} rows, not {rows:,} whole ones: get it again")
+    return numbers
 
 
 def _column(path: Path, rows: int) -> pd.Series[str]:
