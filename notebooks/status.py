@@ -15,8 +15,9 @@
 # # The records, run by run
 #
 # A run is one study at one seed. The records that this book may show are those made here
-# (`records/local`), those that came with the repository (`records/shipped`), and those of the
-# reference study, which come packed (`records/reference`): all runs of a study in one folder.
+# (`records/local`), those that came with the repository (`records/shipped`), and two that come
+# packed, all runs of a study in one folder: those of the reference study (`records/reference`), and
+# those of real text (`records/real-text`).
 
 # %% tags=["parameters", "hide-input"]
 stores: list = ["records/local", "records/shipped", "records/reference"]  # where records may lie
@@ -41,7 +42,7 @@ show(status.studies_table(opened), "studies")
 # %% [markdown]
 # ## Runs
 #
-# Runs of the reference study stand in a table of their own, study by study.
+# Packed runs stand in a table of their own, study by study.
 
 # %% tags=["hide-input"]
 show(status.runs_table(whole), "runs")

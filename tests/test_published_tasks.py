@@ -18,6 +18,8 @@ from huggingface_hub.errors import LocalEntryNotFoundError
 
 from lthlib.errors import FeatureError, RecordError, StudyError, TaskError, WeightsError
 from lthlib.lab import corpora, lottery, wordpieces
+from lthlib.lab.features.regions import ImageRegions
+from lthlib.lab.features.store import Plan, StoreWriter
 from lthlib.lab.features.synthetic import follow_captions
 from lthlib.lab.models import build
 from lthlib.lab.provenance import task_key
@@ -201,6 +203,21 @@ def test_shuffling_by_image_gives_no_item_its_own_image(data: Path) -> None:
         task.train.inputs.store,
     )
     assert (inputs.shuffle_regions().rows != inputs.rows).all()
+
+
+def test_another_image_tells_nothing_where_names_follow_the_labels(tmp_path: Path) -> None:
+    """Cats, then dogs, as in many collections: half a turn in the order of names would show every
+    cat a dog."""
+    names = [f"{('cat', 'dog')[i // 100]}-{i:03d}.png" for i in range(200)]
+    with StoreWriter(tmp_path / "store", Plan(tuple(names), 1, 2, "zeros")) as writer:
+        for name in names:
+            writer.put(ImageRegions(name, np.zeros((1, 2), "f4"), np.array([[0, 0, 1, 1]], "f4")))
+        store = writer.finish()
+    ids = torch.ones(200, 3, dtype=torch.int64)
+    inputs = StoredInputs(ids, ids.bool(), torch.arange(200), store)
+    other = inputs.shuffle_regions().rows
+    assert sorted(other.tolist()) == list(range(200)) and (other != inputs.rows).all()
+    assert 0.35 < ((other >= 100) == (inputs.rows >= 100)).float().mean() < 0.65
 
 
 def test_other_regions_are_another_task(data: Path) -> None:

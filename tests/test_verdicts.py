@@ -264,6 +264,15 @@ def test_every_level_of_a_control_is_counted() -> None:
     assert "3 levels: at 1 neither beats the trivial rule; 2 are not run." in sentence
 
 
+def test_a_dense_model_that_failed_at_a_seed_is_said_to_have_failed() -> None:
+    dense = [*DENSE[:-1], 0.5]
+    frame = scored({(0, "main"): dense, (1, "main"): DENSE, (1, "random-mask"): DENSE})
+    rows = verdicts.verdict_rows(frame, contrast_tests(contrasts(frame)))
+    sentence = verdicts.verdict_sentence(rows)
+    assert "1 level: at 1 dense does not beat the trivial rule at every seed." in sentence
+    assert "neither beats" not in sentence
+
+
 def test_verdicts_are_counted() -> None:
     counted = verdicts.count_verdicts(ROWS).set_index("against")
     words = TESTS.groupby("against")["verdict"].value_counts()

@@ -470,7 +470,7 @@ PRESETS: dict[str, Preset] = {
         [{**part.shared, **cell} for part in PARTS.values() for cell in part.cells],
     ),
     "real-text": Preset(
-        "VSR's captions and Open-I's reports, which `lth data get` fetches: an hour of one core",
+        "VSR's captions and Open-I's reports, from `lth data get`: half an hour of one core",
         real_text.SHARED,
         real_text.CELLS,
     ),

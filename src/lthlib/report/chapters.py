@@ -44,7 +44,10 @@ PACKAGES = (
     "torch", "transformers", "safetensors", "scikit-learn",
 )  # fmt: skip
 # Code that reads records and makes exhibits of them, below the library's own folder.
-CODE = ("report/**/*.py", "report/**/*.json", "study.py", "reference.py", "records.py", "packs.py")
+CODE = (
+    *("report/**/*.py", "report/**/*.json", "study.py", "reference.py", "real_text.py"),
+    *("records.py", "packs.py"),
+)
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,7 @@ class Chapter:
     reads: "study": the runs of the studies that its parameters describe, from the first store that
         holds all of them; "reference": the records of the reference study; "all": every run of
         every store; "none".
+    store: a store of the chapter's own, of which it reads every run, in place of `reads`.
     inputs: further files it depends on, as patterns below the project's folder.
     """
 
@@ -66,6 +70,7 @@ class Chapter:
     parameters: Mapping[str, Any] = field(default_factory=dict)
     title: str = ""
     reads: Reads = "none"
+    store: str = ""
     inputs: tuple[str, ...] = ()
 
 
@@ -167,9 +172,13 @@ def editions(book: Book) -> list[Edition]:
             parameters["store"] = book.reference
             runs = held(book.reference)
         elif chapter.reads == "all":
-            parameters["stores"] = [*book.stores, book.reference]
+            own = dict.fromkeys(other.store for other in book.chapters if other.store)
+            parameters["stores"] = [*book.stores, book.reference, *own]
             for name in parameters["stores"]:
                 runs |= {f"{name}/{run}": digest for run, digest in held(name).items()}
+        elif chapter.store:
+            parameters["store"] = chapter.store
+            runs = held(chapter.store)
         key = _sha256(
             {
                 "cells": read_pair(book.root / "notebooks" / chapter.notebook),

@@ -13,7 +13,7 @@ from lthlib.errors import LthError
 from lthlib.packs import PackedStore, pack, reference_store, store_at
 from lthlib.records import Files, RecordStore, open_store, project_root, shipped_store
 from lthlib.study import DEFAULT_PRESET, MODELS, PRESETS, Study, plan
-from lthlib.workflow import data
+from lthlib.workflow import data, own
 from lthlib.workflow.estimate import core_seconds, in_words, seconds_per_epoch
 from lthlib.workflow.local import Job, default_workers, missing, run
 
@@ -78,6 +78,7 @@ def _parser() -> argparse.ArgumentParser:
     audit.add_argument("--classes", type=int, default=2, help="how many answers there are (2)")
     audit.add_argument("--percent", action="store_true", help="shares are printed in %%")
     data.add_commands(add)
+    own.add_command(add)
     return parser
 
 
@@ -133,6 +134,8 @@ def _plan(options: argparse.Namespace) -> int:
         )
     if jobs:
         print(f"{len(jobs)} runs to do: {_how_long(jobs, default_workers())}")
+    if lack := data.lacking(job.study for job in jobs):
+        print(f"before they can run: {lack}")
     return 0
 
 

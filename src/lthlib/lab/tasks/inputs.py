@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 from typing import Literal
@@ -116,9 +117,18 @@ class StoredInputs:
         return blank_regions(self.input_ids, self.text_mask, *shape)
 
     def shuffle_regions(self) -> StoredInputs:
-        """Regions of the image half of all images further on: no item keeps its own image."""
+        """Regions of the image half of all images further on: no item keeps its own image.
+
+        Images follow one another in the order of their names' SHA-256. In the store's own order
+        the image half of all further on could tell the label: names may come class by class.
+        """
         images, place = torch.unique(self.rows, return_inverse=True)
-        return replace(self, rows=images.roll(len(images) // 2)[place])
+        names = [self.store.images[row] for row in images.tolist()]
+        digests = [hashlib.sha256(name.encode()).digest() for name in names]
+        order = torch.tensor(sorted(range(len(names)), key=digests.__getitem__))
+        other = torch.empty_like(images)
+        other[order] = images[order].roll(len(images) // 2)
+        return replace(self, rows=other[place])
 
     def content(self) -> Iterator[bytes]:
         """All that a model is shown, for a digest; the store by its own digest."""

@@ -42,7 +42,7 @@ from lthlib.report.figures import (
 from lthlib.report.plain import plain_table
 from lthlib.report.source import published
 from lthlib.report.statistics import DENSE_LEVEL, proportion_interval, t_interval
-from lthlib.study import reference
+from lthlib.study import Study, reference
 
 FILES = ("vsr", "openi", "embedded")
 FEW = 10
@@ -516,7 +516,11 @@ def dense_answers(store: RecordStore, parts: Iterable[str]) -> pd.DataFrame:
     Returns one row a run: task, model, regions (shown, none, shuffled), run, accuracy, macro_auc
     (over findings; missing for a task with one decision).
     """
-    studies = [study for part in parts for study in reference(part)]
+    return dense_of((study for part in parts for study in reference(part)), store)
+
+
+def dense_of(studies: Iterable[Study], store: RecordStore) -> pd.DataFrame:
+    """The same of some studies."""
     rows = []
     for study in studies:
         held = [run for run in study.run_ids() if store.has(run)]

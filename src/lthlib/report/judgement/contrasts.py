@@ -207,6 +207,9 @@ def _numbers(part: pd.DataFrame) -> dict[str, Any]:
     }
 
 
+NEITHER_BEATS = f"{NOT_APPLICABLE}: neither beats the trivial rule"
+
+
 def _closed(row: Mapping[str, Any], dense_beats: int) -> str:
     """Why the verdict does not apply, by the gate that trivial rules are; "" where it does."""
     if dense_beats < row["n"]:
@@ -214,7 +217,7 @@ def _closed(row: Mapping[str, Any], dense_beats: int) -> str:
             f"{NOT_APPLICABLE}: dense beats the trivial rule at {dense_beats} of {row['n']} seeds"
         )
     if row["beats"] == 0 and row["reference_beats"] == 0:
-        return f"{NOT_APPLICABLE}: neither beats the trivial rule"
+        return NEITHER_BEATS
     return ""
 
 

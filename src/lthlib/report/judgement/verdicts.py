@@ -24,6 +24,7 @@ from lthlib.report.exhibits import (
 )
 from lthlib.report.judgement.contrasts import (
     AGAINST_DENSE,
+    NEITHER_BEATS,
     REFERENCES,
     contrast_tests,
     contrasts,
@@ -355,8 +356,11 @@ def _against_control(own: pd.DataFrame, levels: int) -> str:
         parts.append(f"better at {better} of the {judged} levels that can be compared")
     if words.count(UNTRAINED):
         parts.append(f"at {words.count(UNTRAINED)} {UNTRAINED.replace('control', 'the control')}")
-    if words.count(NOT_APPLICABLE):
-        parts.append(f"at {words.count(NOT_APPLICABLE)} neither beats the trivial rule")
+    neither = sum(_word(row) == NEITHER_BEATS for _, row in own.iterrows())
+    if neither:
+        parts.append(f"at {neither} neither beats the trivial rule")
+    if failed := words.count(NOT_APPLICABLE) - neither:
+        parts.append(f"at {failed} dense does not beat the trivial rule at every seed")
     rest = len(words) - judged - words.count(UNTRAINED) - words.count(NOT_APPLICABLE)
     if rest:
         parts.append(f"at {rest} no test is possible")

@@ -97,10 +97,11 @@ def _note(beats: int, constant: int, seeds: int) -> str:
 def seen(part: str, store: RecordStore) -> list[Seen]:
     """The studies of a part of which at least one run is recorded; see :class:`Seen`."""
     studies = [s for s in reference(part) if any(store.has(run) for run in s.run_ids())]
-    return [_see(recorded(study, store), store) for study in studies]
+    return [see(recorded(study, store), store) for study in studies]
 
 
-def _see(study: Study, store: RecordStore) -> Seen:
+def see(study: Study, store: RecordStore) -> Seen:
+    """One study, whose runs are all recorded."""
     names, stage = study.run_ids(), study.judged_stage
     every = store.table("predictions", names)
     main = at_stage(every[every["branch"] == "main"], stage)
@@ -223,7 +224,7 @@ def gallery(studies: Sequence[Seen], shown: pd.DataFrame, scenes: Mapping[str, S
         for _, row in shown.iterrows()
     ]  # fmt: skip
     body = _PAGE.substitute(
-        style=_STYLE,
+        style=STYLE,
         filters=_filters(counts, facts.loc[items, "relation"]),
         cards="\n".join(cards),
         script=_SCRIPT,
@@ -362,7 +363,7 @@ _PAGE = Template(
 )
 
 # Colours come from the page, so that it can be light or dark; a scene is always ink on paper.
-_STYLE = """
+STYLE = """
 .lth-gallery form{display:flex;flex-wrap:wrap;gap:.5rem 1rem;align-items:end;margin:0 0 .5rem}
 .lth-gallery form[hidden],.lth-gallery .lth-card[hidden],.lth-gallery table[hidden]{display:none}
 .lth-gallery label{display:flex;flex-direction:column;font-size:.85em}

@@ -1,0 +1,100 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Do tickets keep their answers on these data?
+#
+# Models were trained on a table of images, texts and labels, and then pruned level by level. Each
+# number below says on how many seeds and test items it rests.
+
+# %% tags=["parameters", "hide-input"]
+store: str = "records/example"  # what `lth own` wrote: a folder with own.json and records
+most: int = 12  # items to show at the most, of those whose answers change
+
+# %% tags=["hide-input"]
+from pathlib import Path
+
+from lthlib.lab import example
+from lthlib.report import figures, findings, own_data, tables
+from lthlib.report.judgement import evidence, verdicts
+from lthlib.report.notebook import number, say, show
+from lthlib.report.reading import floors, joined, records_line
+from lthlib.study import check_parameters
+
+check_parameters(globals(), ["store", "most"])
+given = own_data.read_given(Path(store))
+readings, dense = given.readings(), given.dense()
+quality, agreements = joined(readings, "quality"), joined(readings, "agreements")
+gate, judged = joined(readings, "gate"), verdicts.judge(readings)
+level = findings.focus(quality)
+open_image = example.picture if given.images is None else given.open_image
+say(own_data.made(given))
+
+# %% [markdown]
+# ## What was given
+
+# %% tags=["hide-input"]
+say(own_data.given_sentence(given))
+show(own_data.given_table(given), "own-given")
+show(own_data.sample(given, open_image), "own-sample")
+say(records_line(readings))
+
+# %% [markdown]
+# ## Does the model look at the image?
+#
+# Three things answer the same test items without looking: a constant, rules that read the text
+# alone, and the same models trained blind. Models that are shown another item's image are the
+# fourth: they see pictures, but none that helps.
+
+# %% tags=["hide-input"]
+looks = own_data.looks_sentence(own_data.looks(dense))
+number("own-looks", looks)
+number("own-dense", findings.dense_sentence(quality, gate))
+say(findings.dense_sentence(quality, gate))
+say(own_data.text_sentence(given))
+say(looks)
+show(own_data.looks_table(given, dense), "own-looks-table")
+
+# %% [markdown]
+# ## Level by level
+#
+# Accuracy asks whether a ticket is right, fidelity whether it still answers as its own dense model
+# does. Two dense models that differ in their seed alone do not agree on everything either: that is
+# the floor that fidelity has to be held against.
+
+# %% tags=["hide-input"]
+say(findings.ladder_sentence(quality, gate))
+say(findings.answers_sentence(agreements, floors(readings), level))
+say(findings.controls_sentence(quality, level))
+show(figures.comparison_figure(quality, agreements), "own-ladder")
+show(tables.comparison_table(quality, agreements), "own-ladder-table")
+for r in readings:
+    fidelity = figures.fidelity_figure(r.agreements, floor=r.floor, stage=r.stage)
+    say(f"**{verdicts.model_name(r.study.model)}**: fidelity, and its floor.")
+    show(fidelity, f"own-fidelity-{r.study.model}")
+
+# %% [markdown]
+# ## What is shown, and what is not
+
+# %% tags=["hide-input"]
+number("own-verdict", verdicts.verdict_sentence(judged.rows))
+say(verdicts.verdict_sentence(judged.rows))
+say(own_data.enough_sentence(given, judged.tests))
+show(verdicts.verdict_table(judged.rows), "own-verdicts")
+show(evidence.power_table(judged.tests), "own-power")
+
+# %% [markdown]
+# ## Items whose answers change
+
+# %% tags=["hide-input"]
+show(own_data.flipped(given, open_image, most), "own-flipped")

@@ -1,0 +1,1 @@
+"""Real captions and reports, read by the tiny models: blind, or with regions that are made up."""
