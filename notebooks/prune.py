@@ -29,7 +29,7 @@
 # %% tags=["parameters", "hide-input"]
 model: str = "uniter"  # which architecture: visualbert, lxmert or uniter
 task: str = "digits"  # what the model learns: digits, digit-reports, or published data
-preset: str = "quick"  # where everything comes from that is None below: ci, quick, full or base
+preset: str = "quick"  # what is None below comes from it: ci, quick, full, real-text or base
 store: str = ""  # folder or URL of the records; empty: records/local of this project
 workers: int = None  # training processes at once; None: one for each core
 boxes: bool = None  # VisualBERT sees box positions (as published: no)

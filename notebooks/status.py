@@ -15,9 +15,9 @@
 # # The records, run by run
 #
 # A run is one study at one seed. The records that this book may show are those made here
-# (`records/local`), those that came with the repository (`records/shipped`), and two that come
-# packed, all runs of a study in one folder: those of the reference study (`records/reference`), and
-# those of real text (`records/real-text`).
+# (`records/local`), those that came with the repository (`records/shipped`), and three that come
+# packed, all runs of a study in one folder: those of the reference study (`records/reference`), of
+# real text (`records/real-text`), and of the example of one's own data (`records/example`).
 
 # %% tags=["parameters", "hide-input"]
 stores: list = ["records/local", "records/shipped", "records/reference"]  # where records may lie

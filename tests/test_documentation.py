@@ -43,7 +43,7 @@ def test_commands_exist() -> None:
     parser = cli._parser()
     (commands,) = (a.choices for a in parser._actions if a.choices)
     assert set(re.findall(r"\blth (\w+)", shell)) <= set(commands)
-    assert set(re.findall(r"--preset (\w+)", shell)) <= set(PRESETS)
+    assert set(re.findall(r"--preset ([\w-]+)", shell)) <= set(PRESETS)
     targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
     assert set(re.findall(r"^make (\w+)", shell, flags=re.MULTILINE)) <= set(targets)
     for notebook in re.findall(r"papermill (?:--help-notebook )?(notebooks/\S+)", shell):

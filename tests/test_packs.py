@@ -133,3 +133,16 @@ def test_the_reference_can_be_another_folder(
     monkeypatch.setenv("LTHLIB_REFERENCE", packed.files.url)
     assert reference_store().runs() == packed.runs()
     assert type(reference_store(str(tmp_path))) is RecordStore
+
+
+def test_every_pack_that_comes_with_the_project_is_verified(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    from lthlib.packs import other_packs
+    from lthlib.workflow import cli
+
+    names = {store.files.url.rsplit("/", 1)[-1] for store in other_packs()}
+    assert names == {"example", "real-text"}
+    assert cli.main(["verify"]) == 0
+    said = capsys.readouterr().out
+    assert all(f"records/{name}: " in said for name in (*names, "reference", "shipped"))

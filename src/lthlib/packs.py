@@ -294,3 +294,9 @@ def reference_store(url: str = "") -> RecordStore:
     """The records of the reference study: at `url`, where LTHLIB_REFERENCE says, or shipped."""
     own = url or os.environ.get("LTHLIB_REFERENCE", "")
     return store_at(own or project_root() / "records" / "reference")
+
+
+def other_packs() -> list[PackedStore]:
+    """The packs beside the reference records that come with this project."""
+    folders = sorted((project_root() / "records").glob(f"*/{MARK}"))
+    return [PackedStore(path.parent) for path in folders if path.parent.name != "reference"]

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from lthlib.errors import LthError
-from lthlib.packs import PackedStore, pack, reference_store, store_at
+from lthlib.packs import PackedStore, other_packs, pack, reference_store, store_at
 from lthlib.records import Files, RecordStore, open_store, project_root, shipped_store
 from lthlib.study import DEFAULT_PRESET, MODELS, PRESETS, Study, plan
 from lthlib.workflow import data, own
@@ -140,7 +140,7 @@ def _plan(options: argparse.Namespace) -> int:
 
 
 def _verify(options: argparse.Namespace) -> int:
-    usual = [open_store(), shipped_store(), reference_store()]
+    usual = [open_store(), shipped_store(), reference_store(), *other_packs()]
     stores = [store_at(options.store)] if options.store else usual
     damaged = 0
     for store in stores:

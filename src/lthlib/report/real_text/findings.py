@@ -177,7 +177,8 @@ def blind_sentence(part: Part, rules: Sequence[Rule]) -> str:
         f"Blind dense models are right on {findings.by_model(dense, 'accuracy')}; the constant "
         f"answer ({constant.name}) on {100 * constant.accuracy:.1f} %. They beat it at "
         f"{listed(counts)}.",
-        f"Of their {len(dense)} runs, {same.sum()} give every item the same answer."
+        f"Of their {len(dense)} runs, {same.sum()} answer{'s' if same.sum() == 1 else ''} "
+        "everything alike."
         if same.any()
         else "",
         *(_against(rule, dense) for rule in readers),
