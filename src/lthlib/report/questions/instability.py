@@ -93,15 +93,15 @@ def measured(reading: Reading) -> pd.DataFrame:
     nothing. Where one of them learns and the other does not, the order of items decides: that is as
     unstable as a ticket can be, and it counts.
 
-    Returns model, run, level, sparsity, sparsity_all, barrier, ends, apart, change (accuracy less
-    that of dense, both of the first training), beats (dense and one end at least beat the best
+    Returns model, seed, run, level, sparsity, sparsity_all, barrier, ends, apart, change (accuracy
+    less that of dense, both of the first training), beats (dense and one end at least beat the best
     trivial rule), one_learns (that, and the other end does not), learnt, failed (error of the
     better and of the worse end), items, decisions.
     """
     keys = ["run", "level"]
     frames = [at_stage(frame, reading.stage) for frame in (reading.quality, reading.gate)]
     quality, gate = (frame[frame["branch"] == "main"] for frame in frames)
-    names = ["model", *keys, "sparsity", "sparsity_all", "accuracy", "items", "decisions"]
+    names = ["model", "seed", *keys, "sparsity", "sparsity_all", "accuracy", "items", "decisions"]
     rows = barriers(reading.table("barriers")).merge(quality[names], on=keys)
     rows = rows.merge(gate[[*keys, "beats", "trivial_accuracy"]], on=keys)
     dense = rows[rows["level"] == DENSE_LEVEL].set_index("run")
@@ -237,7 +237,7 @@ def stability_sentence(rows: pd.DataFrame) -> str:
 def _order_decides(counted: pd.DataFrame) -> str:
     """Where one of two trainings learns and the other does not."""
     parts = [
-        f"{model_name(row['model'])} at {sparsity_text(row['sparsity'])} % "
+        f"{model_name(row['model'])} at {sparsity_text(row['sparsity'])} %, seed {row['seed']} "
         f"({100 * row['failed']:.1f} % of answers wrong after one training, "
         f"{100 * row['learnt']:.1f} % after the other)"
         for _, row in counted[counted["one_learns"]].iterrows()
