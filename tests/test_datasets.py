@@ -270,7 +270,9 @@ def test_a_data_set_that_comes_packed_is_unpacked_once(
     content = archive(tmp_path / "made.tgz", {"birds/a.txt": b"one"}).read_bytes()
     monkeypatch.setattr(sys.modules[__name__], "CONTENT", content)
     digest = hashlib.sha256(content).hexdigest()
-    file = RemoteFile("a/b.tgz", f"{address}/file", digest, len(content), unpacks_to="c")
+    file = RemoteFile(
+        "a/b.tgz", f"{address}/file", digest, len(content), unpacks_to="c", instead="c/birds/a.txt"
+    )
     monkeypatch.setattr(datasets, "DATA_SETS", {"made-up": DataSet("a test", "free", (file,))})
     fetch(tmp_path)
     assert (tmp_path / "c" / "birds" / "a.txt").read_bytes() == b"one"

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from lthlib.errors import FeatureError
 from lthlib.lab.features import extract, store
-from lthlib.lab.features.extract import Extractor, Grid, extract_folder
+from lthlib.lab.features.extract import Extractor, Grid, extract_folder, read_pixels
 
 pytest.importorskip("torchvision")
 
@@ -197,3 +197,26 @@ def test_a_folder_becomes_a_store_without_a_detector(tmp_path: Path) -> None:
     assert kept.extractor == "grid of 6 by 6 cells, 8 by 8 grey pixels"
     with pytest.raises(FeatureError, match="give at least 1"):
         Grid(side=0)
+
+
+def test_images_of_more_than_8_bits_are_refused_and_held_upright(tmp_path: Path) -> None:
+    deep = tmp_path / "deep.png"
+    Image.fromarray(np.arange(0, 60_000, 1000, dtype=np.uint16).reshape(6, 10)).save(deep)
+    with pytest.raises(FeatureError, match="more than 8 bits a pixel"):
+        read_pixels(deep)
+    turned = Image.fromarray(np.arange(60, dtype=np.uint8).reshape(6, 10))
+    exif = turned.getexif()
+    exif[0x0112] = 6  # the camera was held on its side
+    turned.save(tmp_path / "phone.png", exif=exif)
+    assert read_pixels(tmp_path / "phone.png").shape == (10, 6, 3)
+
+
+def test_images_in_folders_are_named_by_their_path(tmp_path: Path) -> None:
+    for name in ("b/2.png", "a/1.png", "a/folder.png/x.txt"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        if name.endswith(".txt"):
+            (tmp_path / name).write_text("no image")
+        else:
+            Image.new("RGB", (12, 12)).save(tmp_path / name)
+    store = extract_folder(Grid(2), tmp_path, tmp_path / "store")
+    assert store.images == ("a/1.png", "b/2.png")

@@ -464,3 +464,49 @@ def test_a_folder_that_is_none_of_ours_and_a_damaged_one_are_refused(tmp_path: P
 
 def test_errors_are_of_this_library() -> None:
     assert all(issubclass(kind, LthError) for kind in (FeatureError, TaskError))
+
+
+# -- what a fresh pair of eyes found --------------------------------------------------------------
+def test_names_that_go_round_about_and_endless_ones_are_refused(data: Path) -> None:
+    for name, said in (("./sub folder/00.png", "plainly"), ("x" * 300 + ".png", "are not in")):
+        first, *rest = rows()
+        write_table(data / "pets.csv", [{**first, "image": name}, *rest])
+        with pytest.raises(TaskError, match=said):
+            own.check(data / "pets.csv", data / "pics")
+
+
+def test_a_part_with_one_image_has_no_other_to_show(data: Path) -> None:
+    names = [row["image"] for row in rows()]
+    split = ["train", "validation", "test"]
+    given = [
+        {**row, "split": split[i % 3], "image": names[0] if i % 3 == 2 else names[i]}
+        for i, row in enumerate(rows())
+    ]
+    write_table(data / "pets.csv", given)
+    with pytest.raises(TaskError, match="every item for test has the same image"):
+        own.check(data / "pets.csv", data / "pics")
+
+
+def test_images_of_training_in_the_test_part_are_counted_by_their_pixels(data: Path) -> None:
+    names = [row["image"] for row in rows()]
+    given = own.check(data / "pets.csv", data / "pics")
+    assert own._counted("test", given.parts["test"], given)["of_training"] == 0
+    (data / "pics" / names[1]).write_bytes((data / "pics" / names[0]).read_bytes())
+    assert given.pixels[names[0]] != given.pixels[names[1]]
+    same = own.check(data / "pets.csv", data / "pics")
+    assert same.pixels[names[0]] == same.pixels[names[1]]
+    counts = pd.DataFrame([{"part": "test", "items": 10, "of_training": 4}])
+    assert "4 of 10 test items show an image" in own_data._seen_in_training(counts)
+
+
+def test_a_label_puts_no_markdown_into_the_page() -> None:
+    html = page(
+        {"cells": [{"cell_type": "markdown", "source": "# a\n\n![x](http://evil.example/a.png)"}]}
+    )
+    assert "<img" not in html
+
+
+def test_a_table_in_capital_letters_is_read(data: Path) -> None:
+    path = data / "PETS.JSONL"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows()))
+    assert own.check(path, data / "pics").name == "pets"

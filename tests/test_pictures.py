@@ -284,15 +284,20 @@ def test_real_cub_has_its_counts(tmp_path: Path) -> None:
     assert found.parts["part"].nunique() == 15
 
 
+def numbered(cell: str) -> str:
+    return "".join(f"{i} {cell}\n" for i in range(1, 61))
+
+
 @pytest.mark.parametrize(
     ("file", "content", "reason"),
     [
         ("images.txt", "1 a.jpg\n3 b.jpg\n", "does not name 60 things by their number"),
-        ("image_class_labels.txt", "1 5\n" * 60, "a number outside of 1 to 4"),
+        ("image_class_labels.txt", numbered("5"), "a number outside of 1 to 4"),
+        ("image_class_labels.txt", "1 4\n" * 60, "does not number 60 images in order"),
         ("bounding_boxes.txt", "1 2 3\n" * 60, "rows, not 60 whole ones"),
         ("bounding_boxes.txt", "1 2 3 4 5 6\n" * 60, "is no table of numbers"),
         ("bounding_boxes.txt", "<html> a b c d\n" * 60, "no table of numbers"),
-        ("train_test_split.txt", "1 1\n" * 60, "is another split"),
+        ("train_test_split.txt", numbered("1"), "is another split"),
     ],
 )
 def test_files_that_are_no_cub_are_refused(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import io
 import json
 import os
 import zipfile
@@ -220,7 +222,7 @@ CP_QUESTIONS, CP_ANNOTATIONS = "vqacp_v2_train_questions.json", "vqacp_v2_train_
             rewritten(lambda r: r[3].update(answers=7)),
             "annotation 4 is no annotation",
         ),
-        (CP_ANNOTATIONS, rewritten(lambda r: r[3].update(question_type=7)), "no text"),
+        (CP_ANNOTATIONS, rewritten(lambda r: r[3].update(question_type=7)), "no type of question"),
         (CP_ANNOTATIONS, rewritten(lambda r: r.__setitem__(2, 5)), "annotation 3"),
         (CP_QUESTIONS, rewritten(lambda r: r.append(r[0])), "question 91: 1000 is there twice"),
         (CP_QUESTIONS, rewritten(lambda r: r[1].update(question=" ")), "question 2 has no text"),
@@ -373,3 +375,68 @@ def test_labels_fit_their_column(data: Path) -> None:
     far = training.Answers(torch.full((len(task.test), 1), 3128), 0.0, 1.0)
     frame: pd.DataFrame = lottery.prediction_frame(many, far)
     assert frame["prediction"].tolist() == [3128] * len(task.test)
+
+
+# -- what a fresh pair of eyes found --------------------------------------------------------------
+def test_many_findings_keep_their_logits(data: Path, monkeypatch: Any) -> None:
+    """A finding has one logit, however many findings there are."""
+    monkeypatch.setattr(training, "MOST_LOGITS", 2)
+    task: Any = load("vqa-v2")
+    findings = tuple(f"f{i}" for i in range(5))
+    several = dataclasses.replace(task, kind="multi", decisions=findings, classes=("False", "True"))
+    split = dataclasses.replace(
+        task.test, labels=torch.ones(len(task.test), 5, dtype=torch.int64), credits=None
+    )
+    model = build(
+        "uniter", size="tiny", vocabulary_size=len(task.vocabulary), feature_dim=1, outputs=5,
+        seed=0,
+    )  # fmt: skip
+    found = training.answer(model, several, split)
+    assert found.logits is not None and found.logits.shape == (len(split), 5)
+    assert found.confidence is None
+
+
+@pytest.mark.parametrize(
+    "text", ["[" * 5000, '{"annotations": ' + "[" * 50, '[{"a": "\\\\"}, ' + '{"b": [' * 9]
+)
+def test_deep_files_are_refused_before_they_take_memory(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "deep.json"
+    path.write_text(text)
+    with pytest.raises(TaskError, match="is nested deeper than VQA"):
+        list(vqa._records(path, "annotations"))
+
+
+@given(st.recursive(st.text(max_size=8) | st.integers(), lambda x: st.lists(x, max_size=3)))
+def test_depth_is_counted_outside_of_texts(value: Any) -> None:
+    def depth(one: Any) -> int:
+        return 1 + max(map(depth, one), default=0) if isinstance(one, list) else 0
+
+    data = json.dumps(value, ensure_ascii=False).encode()
+    for size in (1, 3, 1000):
+        file = vqa._Shallow(io.BytesIO(data), Path("x"))
+        refused = False
+        try:
+            while file.read(size):
+                pass
+        except TaskError:
+            refused = True
+        assert refused == (depth(value) > vqa.DEEPEST)
+
+
+@pytest.mark.parametrize(
+    ("file", "change", "reason"),
+    [
+        (CP_QUESTIONS, {"image_id": -1}, "question 2 is no question"),
+        (CP_QUESTIONS, {"question_id": [1]}, "question 2 is no question"),
+        (CP_QUESTIONS, {"coco_split": "../x"}, "question 2 is no question"),
+        (CP_ANNOTATIONS, {"question_id": [1]}, "annotation 2"),
+        (CP_ANNOTATIONS, {"question_type": None}, "no type of question"),
+    ],
+)
+def test_records_of_other_kinds_are_refused(
+    data: Path, tmp_path: Path, file: str, change: dict[str, Any], reason: str
+) -> None:
+    made_vqa.write_part(tmp_path, "vqa-cp-v2", "train", 1000, 90)
+    rewritten(lambda rows: rows[1].update(change))(tmp_path / "vqa-cp" / file)
+    with pytest.raises(TaskError, match=reason):
+        vqa.read_vqa(tmp_path, "vqa-cp-v2")

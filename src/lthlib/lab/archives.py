@@ -12,6 +12,11 @@ from pathlib import Path
 from lthlib.errors import TaskError, in_one_line, reason
 
 MOST_MEMBERS = 100_000
+# What tarfile and what it stands on raise for damaged content, names and times included.
+_DAMAGED = (
+    *(tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile),
+    *(ValueError, OverflowError),
+)
 
 
 def unpack(archive: Path, folder: Path, *, most_bytes: int) -> None:
@@ -25,8 +30,9 @@ def unpack(archive: Path, folder: Path, *, most_bytes: int) -> None:
     place = Path(tempfile.mkdtemp(prefix=".unpacking-", dir=folder.parent))
     try:
         _extract(archive, place, most_bytes)
+        place.chmod(0o755)
         place.replace(folder)
-    except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as error:
+    except _DAMAGED as error:
         raise TaskError(f"{archive} is damaged ({in_one_line(error)}): get it again") from None
     except OSError as error:
         raise TaskError(f"{archive} cannot be unpacked into {folder} ({reason(error)})") from None

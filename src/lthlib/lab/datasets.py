@@ -33,7 +33,8 @@ Say = Callable[[str], None]
 class RemoteFile:
     """One file: where it lies in a data folder, where it comes from, its SHA-256 and size.
 
-    sha256: empty where nobody published one; unpacks_to: folder that a .tar.gz is unpacked into.
+    sha256: empty where nobody published one; unpacks_to: folder that a .tar.gz is unpacked into;
+    instead: what does as well where it lies there already, since it was unpacked from the file.
     """
 
     path: str
@@ -41,6 +42,12 @@ class RemoteFile:
     sha256: str = ""
     size: int = 0
     unpacks_to: str = ""
+    instead: str = ""
+
+    def is_in(self, folder: Path) -> bool:
+        """Whether a data folder holds what tasks read of this file."""
+        unpacked = bool(self.instead) and (folder / self.instead).is_file()
+        return unpacked or (not self.unpacks_to and (folder / self.path).is_file())
 
 
 MOST_UNPACKED = 2 * 2**30
@@ -77,8 +84,13 @@ def _vsr(version: str, commit: str, files: dict[tuple[str, str], tuple[str, int]
 def _vqa(part: str, what: str, digest: str, size: int) -> RemoteFile:
     about = vqa.PARTS["vqa-v2"][part]
     path = about.questions if what == "questions" else about.annotations
+    name = Path(path).name
     return RemoteFile(
-        path, f"https://s3.amazonaws.com/cvmlp/vqa/mscoco/vqa/{Path(path).name}", digest, size
+        path,
+        f"https://s3.amazonaws.com/cvmlp/vqa/mscoco/vqa/{name}",
+        digest,
+        size,
+        instead=Path(path).with_name(vqa.UNPACKED[name]).as_posix(),
     )
 
 
@@ -258,6 +270,7 @@ DATA_SETS: dict[str, DataSet] = {
                 "0c685df5597a8b24909f6a7c9db6d11e008733779a671760afef78feb49bf081",
                 1150585339,
                 unpacks_to="cub",
+                instead=(pictures.CUB_FOLDER / "images.txt").as_posix(),
             ),
         ),
     ),
@@ -276,11 +289,17 @@ def get(name: str, folder: Path, *, say: Say = print, progress: bool = True) -> 
     found = DATA_SETS[name]
     say(f"{name}: {found.about}. Licence: {found.licence}.")
     _refuse_unknown(name, found, folder)
-    paths = [_fetched(file, folder, progress) for file in found.files]
-    for file, path in zip(found.files, paths, strict=True):
-        if file.unpacks_to and not (folder / file.unpacks_to).exists():
+    paths = []
+    for file in found.files:
+        path = folder / file.path
+        if path.is_file() or not file.is_in(folder):
+            path = _fetched(file, folder, progress)
+        else:
+            say(f"{name}: {file.instead} is there, and does as well; it is checked when it is read")
+        if file.unpacks_to and not file.is_in(folder):
             say(f"{name}: unpacking {path.name}")
             unpack(path, folder / file.unpacks_to, most_bytes=MOST_UNPACKED)
+        paths.append(path if path.is_file() else folder / file.instead)
     known = all(file.sha256 for file in found.files)
     checked = "with the SHA-256 they should have" if known else "checked when they are read"
     say(f"{name}: {len(paths)} files are in {folder}, {checked}")
@@ -301,7 +320,7 @@ def _refuse_unknown(name: str, found: DataSet, folder: Path) -> None:
 
 def state(name: str, folder: Path) -> str:
     """Whether a data folder holds a data set: complete, partly, or not there. Nothing is read."""
-    held = sum((folder / file.path).is_file() for file in DATA_SETS[name].files)
+    held = sum(file.is_in(folder) for file in DATA_SETS[name].files)
     every = len(DATA_SETS[name].files)
     return "complete" if held == every else f"{held} of {every} files" if held else "not there"
 

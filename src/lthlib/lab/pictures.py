@@ -254,6 +254,9 @@ def _table(path: Path, columns: Sequence[str], rows: int, spare: int = 0) -> pd.
         ) from None
     if len(numbers) != rows or numbers.isna().any(axis=None):
         raise TaskError(f"{path} has {len(numbers):,} rows, not {rows:,} whole ones: get it again")
+    an_image_a_row = not {"part", "attribute"} & set(columns)
+    if an_image_a_row and numbers["image"].tolist() != list(range(1, rows + 1)):
+        raise TaskError(f"{path} does not number {rows:,} images in order: get it again")
     return numbers
 
 

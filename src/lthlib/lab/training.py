@@ -167,7 +167,7 @@ def predict(
 
 
 MOST_LOGITS = 128
-"""Logits that are kept of an item: of VQA's 3,129 there would be gigabytes."""
+"""Logits that are kept of one decision: of VQA's 3,129 there would be gigabytes."""
 
 
 @dataclass
@@ -190,7 +190,7 @@ class Answers:
 def answer(model: VLModel, task: Task, split: Split, batch_size: int = 512) -> Answers:
     """Answers to every item of a split. Raises TrainingError as :func:`predict` does."""
     every = torch.arange(len(split))
-    if task.outputs <= MOST_LOGITS:
+    if task.kind == "multi" or task.outputs <= MOST_LOGITS:  # a finding has one logit
         logits = predict(model, split, batch_size)
         return replace(_answers(task, logits, split, every), logits=logits)
     parts = []

@@ -35,6 +35,7 @@ from lthlib.records import file_sha256
 
 LARGEST = 2**31
 """Bytes of one unpacked file: VQA v2's largest has 0.4 GB."""
+COCO_PARTS = ("train2014", "val2014")
 PEOPLE = 10
 """Answers that each question has."""
 LEAST_GIVEN = 9
@@ -166,7 +167,7 @@ _WITH_APOSTROPHE = {form.replace("'", ""): form for form in _SHORT.split()}
 
 
 def normal(answer: str) -> str:
-    """An answer as VQA's evaluation compares it.
+    """An answer in the form in which VQA's evaluation compares answers, but for rare short forms.
 
     Lower case; marks go, or become a space inside of a word; numbers up to ten as digits; no
     articles; short forms with their apostrophe.
@@ -232,6 +233,8 @@ def _read_part(questions: Path, annotations: Path, about: Part) -> pa.Table:
             ) from None
         except (TypeError, AttributeError):
             raise TaskError(f"{where} is no annotation of VQA: get the file again") from None
+        if not all(isinstance(word, str) and word for word in row[3:5]):
+            raise TaskError(f"{where} has no type of question or answer that is text")
         if not counts or len(counts) > PEOPLE:
             raise TaskError(f"{where} has {len(counts)} different answers, not 1 to {PEOPLE}")
         for name, value in zip(columns, row, strict=True):
@@ -267,14 +270,20 @@ _SCHEMA = pa.schema(
 )
 
 
+def _number(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
 def _asked(path: Path, about: Part) -> dict[int, tuple[str, str]]:
     """Image and text of each question, by its number."""
     asked: dict[int, tuple[str, str]] = {}
     for number, found in enumerate(_records(path, "questions"), start=1):
         try:
             identity, text = found["question_id"], found["question"]
-            coco = about.images or found["coco_split"]
-            image = f"COCO_{coco}_{found['image_id']:012d}"
+            coco, image_id = about.images or found["coco_split"], found["image_id"]
+            if not (_number(identity) and _number(image_id) and coco in COCO_PARTS):
+                raise ValueError
+            image = f"COCO_{coco}_{image_id:012d}"
         except (KeyError, TypeError, ValueError):
             raise TaskError(
                 f"{path}, question {number} is no question of VQA: get the file again"
@@ -293,7 +302,9 @@ def _records(path: Path, name: str) -> Iterator[Mapping[str, Any]]:
 
     try:
         with _opened(path) as (file, wrapped):
-            yield from ijson.items(file, f"{name}.item" if wrapped else "item", use_float=True)
+            yield from ijson.items(
+                _Shallow(file, path), f"{name}.item" if wrapped else "item", use_float=True
+            )
     except (ijson.JSONError, UnicodeDecodeError) as error:
         told = in_one_line(error)
         raise TaskError(f"{path} is cut, or no JSON ({told}): get it again") from None
@@ -301,6 +312,38 @@ def _records(path: Path, name: str) -> Iterator[Mapping[str, Any]]:
         raise TaskError(f"{path} is damaged ({in_one_line(error)}): get it again") from None
     except OSError as error:
         raise TaskError(f"{path} cannot be read ({reason(error)})") from None
+
+
+class _Shallow:
+    """A JSON file that is refused where its lists and objects lie deeper than VQA's.
+
+    A parser's memory grows with depth, so that a small file of brackets alone could take all of it.
+    """
+
+    def __init__(self, file: IO[bytes], path: Path) -> None:
+        self._file, self._path = file, path
+        self._depth = self._quotes = 0
+        self._cut = b""  # a backslash at the end of what was read, whose character comes next
+
+    def read(self, size: int = -1) -> bytes:
+        data = self._file.read(size)
+        text = _ESCAPED.sub(b"", self._cut + data)
+        self._cut = b"\\" if text.endswith(b"\\") else b""
+        codes = np.frombuffer(text, np.uint8)
+        quotes = self._quotes + np.cumsum(codes == ord('"'))
+        depth = self._depth + np.cumsum(np.where(quotes % 2 == 0, _STEPS[codes], 0))
+        if len(codes):
+            self._depth, self._quotes = int(depth[-1]), int(quotes[-1]) % 2
+            if depth.max() > DEEPEST:
+                raise TaskError(f"{self._path} is nested deeper than VQA: get it again")
+        return data
+
+
+DEEPEST = 8
+"""Lists and objects within one another: VQA's annotations have five."""
+_ESCAPED = re.compile(rb"\\.", re.DOTALL)
+_STEPS = np.zeros(256, dtype=np.int64)
+_STEPS[[ord("["), ord("{")]], _STEPS[[ord("]"), ord("}")]] = 1, -1
 
 
 @contextlib.contextmanager

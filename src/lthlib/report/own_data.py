@@ -134,12 +134,24 @@ def _in_folder(given: Given) -> str:
 @finished
 def given_sentence(given: Given) -> str:
     """How much was given, and what the two labels are called in what follows."""
-    first, second = given.labels
+    # Within backticks nothing is Markdown but a backtick.
+    first, second = (" ".join(label.replace("`", "'").split()) for label in given.labels)
     items = counted([given.counts["items"].sum()], "item")
     text = f"`{given.name}`: {items} with {counted(given.pictures, 'image')}."
     if (first.lower(), second.lower()) != ("false", "true"):
         text += f" Below, True stands for the label `{second}` and False for `{first}`."
-    return text
+    return text + _seen_in_training(given.counts)
+
+
+def _seen_in_training(counts: pd.DataFrame) -> str:
+    """How many test items show an image that training shows too, by its pixels."""
+    test = counts[counts["part"] == "test"].iloc[0]
+    if not test["of_training"]:
+        return " No test item shows an image of training."
+    return (
+        f" {test['of_training']:,} of {test['items']:,} test items show an image, by its pixels, "
+        "that training shows too: on these a model can know the image by heart."
+    )
 
 
 def given_table(given: Given) -> Exhibit:

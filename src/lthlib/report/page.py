@@ -46,7 +46,9 @@ def _output(output: Mapping[str, Any]) -> str:
 def _markdown(text: str) -> str:
     from markdown_it import MarkdownIt
 
-    return str(MarkdownIt("commonmark", {"html": False}).enable("table").render(text))
+    return str(
+        MarkdownIt("commonmark", {"html": False}).enable("table").disable("image").render(text)
+    )
 
 
 _PAGE = Template(

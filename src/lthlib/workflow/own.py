@@ -23,7 +23,7 @@ import re
 import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from lthlib.errors import FeatureError, RecordError, StudyError, TaskError, reason
@@ -201,6 +201,12 @@ def check(
         raise TaskError(f"{images} is no folder of images")
     names = sorted({image for part in parts.values() for image in part["image"]})
     pixels = _pixels(table, images, names, say)
+    for part, items in parts.items():
+        if items["image"].map(pixels).nunique() < 2:
+            raise TaskError(
+                f"{table}: every item for {part} has the same image, so that none can be shown "
+                "another's: add items with other images, or name their split"
+            )
     return Given(chosen, suffix, table.read_bytes(), parts, labels, pixels)
 
 
@@ -237,7 +243,11 @@ def _pixels(table: Path, images: Path, names: Sequence[str], say: Say) -> dict[s
     outside = [n for n in names if Path(n).is_absolute() or ".." in Path(n).parts]
     if outside:
         raise TaskError(f"{table}: images that lie outside {images}: {_some(outside)}")
-    lost = [name for name in names if not (images / name).is_file()]
+    # Two names of one file would be two images, which could end up in two parts.
+    roundabout = [name for name in names if PurePosixPath(name).as_posix() != name]
+    if roundabout:
+        raise TaskError(f"{table}: write the names of images plainly: {_some(roundabout)}")
+    lost = [name for name in names if not _is_there(images / name)]
     if lost:
         raise TaskError(
             f"{len(lost):,} of {len(names):,} images are not in {images}: {_some(lost)}"
@@ -255,6 +265,13 @@ def _pixels(table: Path, images: Path, names: Sequence[str], say: Say) -> dict[s
         rest = f"; {len(broken) - 1:,} more: {_some(list(broken)[1:])}" if len(broken) > 1 else ""
         raise FeatureError(f"{first}{rest}")
     return found
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # such as a name that is too long for any file
+        return False
 
 
 def _some(names: Sequence[str]) -> str:
@@ -388,7 +405,7 @@ def _about(given: Given, images: Path, studies: Sequence[Study]) -> dict[str, An
     return {
         "name": given.name,
         "labels": list(given.labels),
-        "counts": [_counted(name, part) for name, part in given.parts.items()],
+        "counts": [_counted(name, part, given) for name, part in given.parts.items()],
         "pictures": len(given.pixels),
         "images": str(images.resolve()),
         "records": RECORDS,
@@ -407,13 +424,15 @@ def _text_alone(given: Given) -> dict[str, Any]:
     return dict(text_only.caption_tables(given.name, parts))
 
 
-def _counted(name: str, part: pd.DataFrame) -> dict[str, Any]:
+def _counted(name: str, part: pd.DataFrame, given: Given) -> dict[str, Any]:
+    seen = set(given.parts["train"]["image"].map(given.pixels))
     return {
         "part": name,
         "items": len(part),
         "class_1": int(part["label"].sum()),
         "images": int(part["image"].nunique()),
         "texts": int(part["text"].nunique()),
+        "of_training": int(part["image"].map(given.pixels).isin(seen).sum()),
     }
 
 

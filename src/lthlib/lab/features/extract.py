@@ -19,7 +19,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -30,6 +30,7 @@ from lthlib.lab.features.store import Plan, RegionStore, StoreWriter
 REGIONS = 36
 OVERLAP = 0.5
 """Overlap (IoU) above which the worse of two regions is left out; the main source set 0.04."""
+ORIENTATION = 0x0112  # EXIF: how the camera was held
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 MOST_PIXELS = 100_000_000
 
@@ -232,7 +233,8 @@ def _images(folder: Path) -> list[str]:
     try:
         folder.stat()
         found = (p.relative_to(folder).as_posix() for p in folder.rglob("*"))
-        names = sorted(name for name in found if name.lower().endswith(SUFFIXES))
+        named = (name for name in found if name.lower().endswith(SUFFIXES))
+        names = sorted(name for name in named if (folder / name).is_file())
     except OSError as error:
         raise FeatureError(f"{folder} cannot be read ({reason(error)})") from None
     if not names:
@@ -246,7 +248,13 @@ def _opened(path: Path) -> Iterator[Image.Image]:
         with Image.open(path) as image:
             if image.width * image.height > MOST_PIXELS:
                 raise FeatureError(f"{path} has {image.width} x {image.height} pixels: scale it")
-            yield image
+            if image.mode.startswith(("I", "F")):
+                raise FeatureError(
+                    f"{path} has more than 8 bits a pixel (mode {image.mode}), which would be cut "
+                    "off: save it with 8"
+                )
+            turned = image.getexif().get(ORIENTATION, 1) != 1
+            yield ImageOps.exif_transpose(image) if turned else image
     except Image.DecompressionBombError as error:
         raise FeatureError(f"{path} is too large ({error})") from None
     except (OSError, ValueError, SyntaxError) as error:

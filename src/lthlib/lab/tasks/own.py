@@ -69,7 +69,9 @@ def _rows(path: Path) -> Iterator[dict[str, Any]]:
     """Rows with their numbers, from 1 for the first after the header."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = _json_rows(file, path) if path.suffix == ".jsonl" else _csv_rows(file, path)
+            rows = (
+                _json_rows(file, path) if path.suffix.lower() == ".jsonl" else _csv_rows(file, path)
+            )
             for number, row in enumerate(rows, start=1):
                 yield _checked(row, f"{path}, row {number}") | {"row": number}
     except UnicodeDecodeError:

@@ -304,9 +304,10 @@ def _short_blind(part: Part, rules: Sequence[Rule]) -> str:
     by_model = _dense(part).groupby("model")
     every, mean = by_model["beats"].all(), by_model["accuracy"].mean().astype(float)
     best = max(rules[1:], key=lambda rule: rule.accuracy)
+    reached = _count(int((mean >= best.accuracy).sum()), len(mean))
     return (
         f"on `{part.task}`, {_count(int(every.sum()), len(mean))} blind models beat the constant "
-        f"answer at every seed, and {_count(int((mean >= best.low).sum()), len(mean))} reach the "
+        f"answer at every seed, and {reached} reach the "
         f"best rule that reads the text ({100 * best.accuracy:.1f} %)"
     )
 
