@@ -510,3 +510,17 @@ def test_a_table_in_capital_letters_is_read(data: Path) -> None:
     path = data / "PETS.JSONL"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows()))
     assert own.check(path, data / "pics").name == "pets"
+
+
+def test_what_an_image_adds_ends_where_accuracy_does() -> None:
+    runs = [f"lxmert-own-x-s{seed}" for seed in range(3)]
+    dense = pd.DataFrame(
+        [
+            {"model": "lxmert", "run": run, "regions": regions, "accuracy": accuracy}
+            for regions, values in {"shown": (1, 0.5, 1), "none": (0.5,) * 3}.items()
+            for run, accuracy in zip(runs, values, strict=True)
+        ]
+        + [{"model": "lxmert", "run": r, "regions": "shuffled", "accuracy": 0.5} for r in runs]
+    )
+    found = own_data.looks(dense)
+    assert found["high"].tolist() == [1, 1] and (found["low"] > -1).all()

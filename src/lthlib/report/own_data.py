@@ -195,7 +195,8 @@ def looks(dense: pd.DataFrame) -> pd.DataFrame:
     """What its own image adds to a dense model's accuracy, paired by seed.
 
     dense: see :meth:`Given.dense`. Returns model, control (none, shuffled), shown, other (mean
-    accuracies), difference, low, high (95 % t interval over seeds, <NA> with one), n, flags.
+    accuracies), difference, low, high (95 % t interval over seeds, cut at -1 and 1, <NA> with
+    one), n, flags.
     """
     wide = dense.assign(seed=dense["run"].str.rpartition("-s")[2].astype(int)).pivot_table(
         "accuracy", ["model", "seed"], "regions"
@@ -209,7 +210,9 @@ def looks(dense: pd.DataFrame) -> pd.DataFrame:
             means = (model, control, both["shown"].mean(), both[control].mean(), change.mean())
             rows.append((*means, found.low, found.high, found.n, found.kind))
     names = ["model", "control", "shown", "other", "difference", "low", "high", "n", "flags"]
-    return pd.DataFrame(rows, columns=names).astype({"low": "Float64", "high": "Float64"})
+    table = pd.DataFrame(rows, columns=names).astype({"low": "Float64", "high": "Float64"})
+    # No two accuracies are further apart than this.
+    return table.assign(low=table["low"].clip(-1), high=table["high"].clip(upper=1))
 
 
 @finished
@@ -279,7 +282,7 @@ def looks_table(given: Given, dense: pd.DataFrame) -> Exhibit:
         f"What answers the {constant(given).items:,} test items, and how often it is right. Rules: "
         "in brackets, 95 % exact (Clopper-Pearson) interval over items. Models are dense and "
         f"trained alike: mean over {counted(int(found['n'].max()), 'seed')}, in brackets 95 % t "
-        "interval over seeds, cut at 0 and 100; differences are paired by seed, and no "
+        "interval over seeds, cut where accuracy ends; differences are paired by seed, and no "
         "interval is adjusted for there being several. Text model: "
         "logistic regression on TF-IDF weighted words and n-grams, chosen on validation items."
     )
