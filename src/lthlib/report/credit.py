@@ -17,13 +17,12 @@ from lthlib.report.exhibits import (
     Exhibit,
     intervals,
     seeds_and_items,
-    sparsity_text,
     summarise,
     summary_text,
 )
 from lthlib.report.measures import RECORD, at_stage
 from lthlib.report.reading import Reading
-from lthlib.report.tables import OF_ALL, SPARSITY
+from lthlib.report.tables import OF_ALL, SPARSITY, in_level_order, level_columns
 
 EVERY = "all"
 USUAL = "usual answer of its type"
@@ -67,14 +66,9 @@ def credit_table(reading: Reading, by: str = "answer_type") -> Exhibit:
         [_of_kind(frame[frame["kind"] == kind]).assign(kind=kind) for kind in kinds],
         ignore_index=True,
     )
-    every = data[data["kind"] == EVERY].sort_values(["level", "branch"])
+    every = in_level_order(data[data["kind"] == EVERY])
     keys = every[["level", "branch"]]
-    columns: dict[str, Sequence[str]] = {
-        "level": [str(level) for level in every["level"]],
-        "branch": list(every["branch"]),
-        SPARSITY: [sparsity_text(share) for share in every["sparsity"]],
-        OF_ALL: [sparsity_text(share) for share in every["sparsity_all"]],
-    }
+    columns = level_columns(every)
     sizes = found.groupby("kind")["questions"].first()
     rule = _rule(reading.items(), by, kinds)
     for name, cell in {"level": "rule", "branch": USUAL, SPARSITY: "", OF_ALL: ""}.items():

@@ -54,7 +54,7 @@ def levels_table(levels: pd.DataFrame) -> Exhibit:
     numbers = ["sparsity", "sparsity_all", "zeros", "prunable", "weights", *left]
     numbers += ["epochs", "steps", "validation_accuracy", "train_loss"]
     keys = ["level", "branch", "stage"]
-    data = _in_order(frame.groupby(keys, as_index=False)[numbers].mean())
+    data = in_level_order(frame.groupby(keys, as_index=False)[numbers].mean())
     events = frame.groupby(keys)[["collapsed", "last_event"]].agg(_distinct).reset_index()
     data = data.merge(events, on=keys)
     table = pd.DataFrame(
@@ -167,15 +167,10 @@ def measures_table(
     columns, by (level, branch).
     """
     by = ["level", "branch"]
-    data = _in_order(summarise(frame, by, measures))
+    data = in_level_order(summarise(frame, by, measures))
     rows = data.drop_duplicates(by)
     index = pd.MultiIndex.from_frame(rows[by])
-    columns: dict[str, list[str]] = {
-        "level": [str(level) for level in rows["level"]],
-        "branch": list(rows["branch"]),
-        SPARSITY: [sparsity_text(share) for share in rows["sparsity"]],
-        OF_ALL: [sparsity_text(share) for share in rows["sparsity_all"]],
-    }
+    columns = level_columns(rows)
     for name in measures:
         measure, part = MEASURES[name], data[data["measure"] == name].set_index(by).loc[index]
         columns[measure.heading] = [summary_text(measure, row) for _, row in part.iterrows()]
@@ -185,6 +180,16 @@ def measures_table(
         f"{note} {_SPARSITY}"
     )
     return Exhibit(caption, _extent(title.lower(), data), data, table=pd.DataFrame(columns))
+
+
+def level_columns(rows: pd.DataFrame) -> dict[str, list[str]]:
+    """What rows of a table begin with; rows: level, branch, sparsity, sparsity_all."""
+    return {
+        "level": [str(level) for level in rows["level"]],
+        "branch": list(rows["branch"]),
+        SPARSITY: [sparsity_text(share) for share in rows["sparsity"]],
+        OF_ALL: [sparsity_text(share) for share in rows["sparsity_all"]],
+    }
 
 
 def _compared(name: str, cells: pd.DataFrame, level: int) -> str:
@@ -198,7 +203,7 @@ def _own_sparsity(own: pd.DataFrame, levels: Sequence[int]) -> list[str]:
     return [sparsity_text(shares[k]) if k in shares.index else NOT_RUN for k in levels]
 
 
-def _in_order(data: pd.DataFrame) -> pd.DataFrame:
+def in_level_order(data: pd.DataFrame) -> pd.DataFrame:
     """Rows by level, then the main branch before its controls, then stages as they happen."""
     rank = {name: i for i, name in enumerate((*BRANCH_ORDER, *STAGE_ORDER))}
     keys = [name for name in ("level", "branch", "stage") if name in data.columns]

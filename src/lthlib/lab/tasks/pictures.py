@@ -36,7 +36,7 @@ def _small(read: Callable[[Path], Pictures], text: str, side: int, root: Path) -
         width=WIDTH,
         facts=("item", "class"),
         classes=found.classes,
-        patches=patches(found.pixels, side),
+        patches=lambda at: patches(found.pixels[at], side),
     )
 
 

@@ -86,15 +86,9 @@ def load(
         decisions=source.decisions,
         classes=source.classes,
         vocabulary=words,
-        feature_dim=_feature_dim(source, store),
+        feature_dim=splits["train"].inputs.take(slice(0, 1)).region_features.shape[2],
         **splits,
     )
-
-
-def _feature_dim(source: Source, store: RegionStore | None) -> int:
-    if store:
-        return store.feature_dim
-    return source.patches[0].shape[2] if source.patches else 1
 
 
 def _placed(parts: Parts, store: RegionStore) -> dict[str, pd.DataFrame]:
@@ -123,7 +117,7 @@ def _split(table: pd.DataFrame, source: Source, encode: Encode, store: RegionSto
     if store is not None:
         inputs = StoredInputs(ids, mask, torch.tensor(table["row"].to_numpy()), store)
     elif source.patches is not None:
-        inputs = _of_pixels(ids, mask, table["pixels"].to_numpy(), source.patches)
+        inputs = _of_pixels(ids, mask, source.patches(table["pixels"].to_numpy()))
     else:
         inputs = blank_regions(ids, mask)
     labels = torch.tensor(table[list(source.decisions)].to_numpy(dtype=np.int64))
@@ -131,16 +125,14 @@ def _split(table: pd.DataFrame, source: Source, encode: Encode, store: RegionSto
     return Split(tuple(table["item"]), inputs, labels, facts, _credits(table, source.credits))
 
 
-def _of_pixels(
-    ids: torch.Tensor, mask: torch.Tensor, rows: NDArray[np.int64], patches: Patches
-) -> Inputs:
+def _of_pixels(ids: torch.Tensor, mask: torch.Tensor, patches: Patches) -> Inputs:
     features, boxes = patches
     return Inputs(
         input_ids=ids,
         text_mask=mask,
-        region_features=torch.from_numpy(features[rows]),
-        boxes=torch.from_numpy(boxes).expand(len(rows), *boxes.shape),
-        region_mask=torch.ones(1, 1, dtype=torch.bool).expand(len(rows), len(boxes)),
+        region_features=torch.from_numpy(features),
+        boxes=torch.from_numpy(boxes).expand(len(ids), *boxes.shape),
+        region_mask=torch.ones(1, 1, dtype=torch.bool).expand(len(ids), len(boxes)),
     )
 
 

@@ -26,7 +26,7 @@ class Source:
     Facts go into records, which may be shipped: Open-I's licence keeps its reports out of them.
     credits: of an item's classes, how many may be worth something (columns class_0, worth_0, ...);
     0 where an answer is right or wrong. patches: regions of plain pixels, features [N, R, D] and
-    boxes [R, 4], of which the column `pixels` gives each item's row.
+    boxes [R, 4], of the images at N rows, which the column `pixels` gives.
     """
 
     read: Callable[[Path], Parts]
@@ -35,7 +35,7 @@ class Source:
     facts: tuple[str, ...] = ("item", "text", "image", "relation")
     classes: tuple[str, ...] = ("False", "True")
     credits: int = 0
-    patches: Patches | None = None
+    patches: Callable[[NDArray[np.int64]], Patches] | None = None
 
 
 Open = Callable[[Path], Source]
