@@ -220,6 +220,23 @@ def test_another_image_tells_nothing_where_names_follow_the_labels(tmp_path: Pat
     assert 0.35 < ((other >= 100) == (inputs.rows >= 100)).float().mean() < 0.65
 
 
+def test_regions_held_on_a_device_are_those_of_the_store(data: Path) -> None:
+    task = load("vsr-random", features=synthetic(data, "held", 1.0))
+    inputs = task.train.inputs
+    assert isinstance(inputs, StoredInputs)
+    held = inputs.hold("cpu")
+    assert len(held.features) == len(inputs.rows.unique()) <= len(inputs)
+    assert inputs.held_bytes() == 4 * (held.features.numel() + held.boxes.numel())
+    index = torch.tensor([5, 0, len(inputs) - 1, 5])
+    for part in (index, slice(3)):
+        for one, other in zip(
+            vars(inputs.take(part)).values(), vars(held.take(part)).values(), strict=True
+        ):
+            assert torch.equal(one, other)
+    assert torch.equal(held.lengths(), inputs.lengths())
+    assert isinstance(inputs.to("cpu"), StoredInputs), "a processor reads the disk's pages"
+
+
 def test_other_regions_are_another_task(data: Path) -> None:
     names = [synthetic(data, name, share) for name, share in (("follow", 1.0), ("half", 0.5))]
     keys = {task_key(load("vsr-random", features=name)) for name in names}

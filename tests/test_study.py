@@ -120,7 +120,7 @@ def test_hash_covers_every_setting_but_seeds() -> None:
         "prunable": "everything", "branches": ["random-mask"], "epochs": 9, "batch_size": 7,
         "learning_rate": 0.5, "weight_decay": 0.5, "warmup": 0.5, "clip_norm": 0.5,
         "train_items": 99, "validation_items": 99, "test_items": 99, "data_seed": 9,
-        "observe": ["weights"],
+        "observe": ["weights"], "kernels": "fused", "precision": "bfloat16", "together": 4,
     }  # fmt: skip
     published = {"task": "vsr-random", "start": "random"}
     hashes = {Study.build({name: value}).hash for name, value in other.items()}

@@ -102,7 +102,7 @@ def test_answers_that_are_no_numbers_are_refused(task: Task) -> None:
 def test_pruned_gradients_do_not_count_in_the_norm_that_clipping_sees(task: Task) -> None:
     model = build(task)
     ticket = half_ticket(model, task)
-    guard = Guard(model, ticket)
+    guard = Guard.of(model, ticket)
     for parameter in model.parameters():
         parameter.grad = torch.ones_like(parameter)
     guard.mask_gradients()
@@ -182,7 +182,7 @@ def test_a_loss_that_is_no_number_stops_the_training(task: Task) -> None:
 
 
 def test_history_counts_learning_and_forgetting() -> None:
-    history = training._History(3, torch.device("cpu"))
+    history = training.History(3, torch.device("cpu"))
     answers = [
         [False, True, False],
         [True, False, False],

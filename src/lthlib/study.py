@@ -169,6 +169,15 @@ class Study(BaseModel):
     weight_decay: float = Field(0.01, ge=0, le=1, description="AdamW's decoupled decay")
     warmup: float = Field(0.1, ge=0, lt=1, description="share of steps that warm up linearly")
     clip_norm: float = Field(1.0, gt=0, description="largest norm of the gradient")
+    kernels: Literal["plain", "fused", "compiled"] = Field(
+        "plain", description="plain, fused (attention in one kernel, padding cut) or compiled"
+    )
+    precision: Literal["float32", "bfloat16"] = Field(
+        "float32", description="of matrix products: float32, or bfloat16 (for GPUs)"
+    )
+    together: int = Field(
+        1, ge=1, le=64, description="seeds trained at once, in blocks of so many, by one process"
+    )
     train_on: Literal["train", "train+test"] = Field(
         "train",
         description="train+test: test items get a training history, and test nothing any more",
@@ -258,8 +267,18 @@ class Study(BaseModel):
             yield "train_on: with the test items in training nothing can be tested; set levels to 0"
         if self.dense_epochs is not None and self.search == "iterative" and last > 1:
             yield "dense_epochs: needs search 'one-shot', so that each level is pruned from dense"
+        if self.together > 1:
+            yield from self._complaints_together()
         if self.protocol == "as_published":
             yield from self._complaints_as_published()
+
+    def _complaints_together(self) -> Iterable[str]:
+        if self.size != "tiny":
+            yield "together: a base-size model fills a device alone; leave together at 1"
+        if self.kernels != "plain" or self.precision != "float32":
+            yield "together: needs plain kernels in float32, which stack"
+        if self.features is not None:
+            yield "together: regions that stay on disk cannot be stacked; leave together at 1"
 
     def _complaints_published(self) -> Iterable[str]:
         seen = self.features is not None or self.task in OF_PIXELS
@@ -358,11 +377,29 @@ class Study(BaseModel):
         """The name of one run: this study at one seed."""
         return f"{self.name}-s{seed}"
 
+    def block(self, seed: int) -> tuple[int, ...]:
+        """The seeds that are trained together with this one, itself among them.
+
+        >>> Study.build(together=4).block(5)
+        (4, 5, 6, 7)
+        """
+        first = seed // self.together * self.together
+        return tuple(range(first, first + self.together))
+
     def run_ids(self) -> list[str]:
         return [self.run_id(seed) for seed in self.seeds]
 
 
-_LATER = ("observe", "dense_epochs", "train_on", "features", "checkpoint")
+_LATER = (
+    "observe",
+    "dense_epochs",
+    "train_on",
+    "features",
+    "checkpoint",
+    "kernels",
+    "precision",
+    "together",
+)
 
 
 def _plain_default(name: str) -> Any:
@@ -478,7 +515,7 @@ PRESETS: dict[str, Preset] = {
         "base-size models, meant for a GPU",
         {
             "size": "base", "start": "random", "levels": 9, "epochs": 3, "seeds": [0, 1, 2],
-            "batch_size": 32, "learning_rate": 5e-5,
+            "batch_size": 32, "learning_rate": 5e-5, "kernels": "fused", "precision": "bfloat16",
         },
         _cells(MODELS, ["digits"]),
     ),
@@ -500,7 +537,7 @@ def plan(preset: str = DEFAULT_PRESET, **choices: Any) -> list[Study]:
         drop = _overruled(choices, cell)
         settings = {k: v for k, v in {**chosen.shared, **cell}.items() if k not in drop}
         studies.append(Study.build({**settings, **choices}))
-    return _joined(studies)
+    return joined(studies)
 
 
 def reference(part: str, **choices: Any) -> list[Study]:
@@ -519,7 +556,7 @@ def reference(part: str, **choices: Any) -> list[Study]:
     return agreeing
 
 
-def _joined(studies: Iterable[Study]) -> list[Study]:
+def joined(studies: Iterable[Study]) -> list[Study]:
     """Each study once, with the seeds of all its mentions."""
     found: dict[str, Study] = {}
     for study in studies:

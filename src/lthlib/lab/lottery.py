@@ -17,10 +17,12 @@ Each level is written as soon as it is done, and holds what the next one needs.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import functools
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,7 +33,7 @@ from safetensors.torch import load as tensors_from_bytes
 from safetensors.torch import save as tensors_to_bytes
 from torch import Tensor
 
-from lthlib.errors import StudyError
+from lthlib.errors import RecordError, StudyError
 from lthlib.lab import models, observations
 from lthlib.lab.hub import checkpoint_file
 from lthlib.lab.models.checkpoints import load_checkpoint
@@ -49,6 +51,7 @@ from lthlib.lab.tickets import (
     random_mask,
     shuffled_mask,
 )
+from lthlib.lab.together import Meeting
 from lthlib.lab.training import (
     MOST_LOGITS,
     Answers,
@@ -74,13 +77,20 @@ def run(
     *,
     device: str = "cpu",
     progress: Progress = lambda _: None,
+    until: int | None = None,
 ) -> str:
     """Run one study at one seed into the store, or finish what was begun; returns the run's name.
+
+    until: stop once this many levels are done, so that a run can be a chain of short jobs; a run
+        is finished with its last level, and None goes on to it.
 
     Raises RecordError (damaged parts, a store that cannot be written), WeightsError (no start),
     TaskError, StudyError and TrainingError, each in one line.
     """
     name = study.run_id(seed)
+    if study.together > 1:
+        _run_together(study, seed, store, device, progress, until)
+        return name
     with deterministic():
         lab = Lab(study, seed, device, progress)
         if store.has(name):
@@ -90,12 +100,63 @@ def run(
         with store.writer(name, lab.identity()) as writer:
             if not writer.finished:
                 store.write_items(lab.items_key, item_table(lab.task))
-                for rung in study.rungs():
+                rungs = study.rungs()
+                for rung in rungs[:until]:
                     if rung.level not in writer.levels():
                         progress(f"{name} level {rung.level}")
                         lab.write_level(writer, rung)
-                lab.finish(writer)
+                if len(writer.levels()) == len(rungs):
+                    lab.finish(writer)
     return name
+
+
+def _run_together(
+    study: Study,
+    seed: int,
+    store: RecordStore,
+    device: str,
+    progress: Progress,
+    until: int | None,
+) -> None:
+    """Run the whole block of seeds that a seed belongs to, level by level.
+
+    Always the whole block, also when only one of its runs is asked for or was lost: what a seed
+    gives, rounding included, must not depend on that.
+    """
+    labs = [Lab(study, each, device, progress) for each in study.block(seed)]
+    with deterministic(), contextlib.ExitStack() as stack:
+        for lab in labs:
+            if store.has(lab.name):
+                store.check_identity(lab.name, lab.identity())
+        writers = [stack.enter_context(store.writer(lab.name, lab.identity())) for lab in labs]
+        open_ = [writer for writer in writers if not writer.finished]
+        rungs = study.rungs()
+        for rung in rungs[:until]:
+            if all(rung.level in writer.levels() for writer in open_):
+                continue
+            if len(open_) < len(writers):
+                done = next(writer.run for writer in writers if writer.finished)
+                raise RecordError(
+                    f"run {open_[0].run} is trained together with {done}, which is finished "
+                    f"already: delete {store.files.path(done)} and run again"
+                )
+            store.write_items(labs[0].items_key, item_table(labs[0].task))
+            progress(f"{labs[0].name} and {len(labs) - 1} more, level {rung.level}")
+            _write_together(labs, writers, rung)
+        for lab, writer in zip(labs, writers, strict=True):
+            if not writer.finished and len(writer.levels()) == len(rungs):
+                lab.finish(writer)
+
+
+def _write_together(labs: Sequence[Lab], writers: Sequence[RunWriter], rung: Rung) -> None:
+    meeting = Meeting(len(labs))
+    for place, lab in enumerate(labs):
+        lab.train = meeting.trainer(place)
+    works = [
+        functools.partial(lab.write_level, writer, rung)
+        for lab, writer in zip(labs, writers, strict=True)
+    ]
+    meeting.run(works, deterministic)
 
 
 @dataclass
@@ -122,6 +183,7 @@ class Lab:
         progress: Progress = lambda _: None,
     ) -> None:
         self.study, self.seed, self.name = study, seed, study.run_id(seed)
+        self.train: Callable[..., Training] = train
         loaded = load_task(
             study.task,
             data_seed=study.data_seed,
@@ -137,6 +199,7 @@ class Lab:
             joined = self.task.train.join(self.task.test)
             self.task = dataclasses.replace(self.task, train=joined)
         self.model = self._fresh(derive_seed(seed, "model"))
+        models.set_arithmetic(self.model, study.kernels, study.precision)
         self.start_sha256 = "random"
         if study.checkpoint is not None:
             path = checkpoint_file(study.checkpoint, data_folder())
@@ -148,9 +211,9 @@ class Lab:
             models.set_prior(self.model, self.task.train.labels)
         self.device = torch.device(device)
         self.model.to(self.device)
-        sample = self.task.train.inputs.take(torch.arange(min(8, len(self.task.train.items)))).to(
-            device
-        )
+        # Whole splits go to the device once; batches are then taken there, by index.
+        self.task = self.task.to(self.device)
+        sample = self.task.train.inputs.take(slice(min(8, len(self.task.train.items))))
         self.dead = models.dead_names(self.model, sample)
         self.prunable = models.prunable_names(self.model, study.prunable, sample)
         self.groups = {n: models.group_of(self.model, n) for n, _ in self.model.named_parameters()}
@@ -208,7 +271,7 @@ class Lab:
 
     # -- the protocols --------------------------------------------------------------------------
     def write_level(self, writer: RunWriter, rung: Rung) -> None:
-        """Compute one level and seal it."""
+        """Compute one level and seal it (where it is not: see :func:`_run_together`)."""
         level = Level(rung, [], [], [], [], {}, {name: [] for name in self.study.observe})
         started, began = now(), time.perf_counter()
         if rung.level > 0 and self.study.protocol == "as_published":
@@ -233,7 +296,8 @@ class Lab:
             **describe_environment(self.device),
         }
         blobs["circumstances.json"] = to_json(circumstances)
-        writer.write_level(rung.level, tables, blobs)
+        if rung.level not in writer.levels():
+            writer.write_level(rung.level, tables, blobs)
 
     def dense_level(self, level: Level) -> dict[str, State]:
         """Level 0: train theta_0 to the end, and keep theta_k on the way."""
@@ -382,7 +446,7 @@ class Lab:
 
     def _fit_with(self, level: Level, ticket: Ticket, seed: int, **options: Any) -> Training:
         fine_tuned = self.study.rewind == "none" and self._is_ticket(level)
-        return train(
+        return self.train(
             self.model,
             self.task,
             self.study.model_copy(update={"epochs": self.epochs(level.rung.level)}),

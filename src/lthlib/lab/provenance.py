@@ -15,6 +15,7 @@ import torch
 
 import lthlib
 from lthlib.lab.tasks import Task
+from lthlib.lab.tasks.inputs import HeldInputs
 
 PACKAGES = ("lthlib", "torch", "transformers", "numpy", "pandas", "pyarrow", "safetensors")
 
@@ -30,6 +31,7 @@ def task_key(task: Task) -> str:
     for split in (task.train, task.validation, task.test):
         digest.update("\n".join(split.items).encode())
         digest.update(split.labels.contiguous().numpy().tobytes())
+        assert not isinstance(split.inputs, HeldInputs), "a task is named before it goes to a GPU"
         for content in split.inputs.content():
             digest.update(content)
         if split.credits is not None:

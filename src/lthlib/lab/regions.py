@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from lthlib.lab.tasks import Split, Task
+from lthlib.lab.tasks.inputs import HeldInputs
 
 
 def show_regions(task: Task, regions: str) -> Task:
@@ -14,6 +15,7 @@ def show_regions(task: Task, regions: str) -> Task:
 
     def changed(split: Split) -> Split:
         inputs = split.inputs
+        assert not isinstance(inputs, HeldInputs), "regions are changed before they go to a GPU"
         return dataclasses.replace(
             split, inputs=inputs.hide_regions() if regions == "none" else inputs.shuffle_regions()
         )

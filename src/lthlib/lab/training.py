@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Callable, Iterator
+import os
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,10 +13,12 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils import deterministic as memory
 
 from lthlib.errors import TrainingError
+from lthlib.lab.batches import Batches
 from lthlib.lab.models import VLModel
-from lthlib.lab.tasks import Split, Task
+from lthlib.lab.tasks import Inputs, Split, Task
 from lthlib.lab.tickets import Ticket
 from lthlib.study import Study
 
@@ -37,12 +40,18 @@ def derive_seed(*parts: object) -> int:
 def deterministic(threads: int = 1) -> Iterator[None]:
     """Deterministic kernels and a fixed number of threads: sums depend on how they are split."""
     before = torch.are_deterministic_algorithms_enabled(), torch.get_num_threads()
+    filled = memory.fill_uninitialized_memory  # type: ignore[attr-defined]
+    # cuBLAS refuses to be deterministic without a workspace of fixed size.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True)
+    # Filling every fresh tensor guards against reads of what nobody wrote; it takes 3 % of a step.
+    memory.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.set_num_threads(threads)
     try:
         yield
     finally:
         torch.use_deterministic_algorithms(before[0])
+        memory.fill_uninitialized_memory = filled  # type: ignore[attr-defined]
         torch.set_num_threads(before[1])
 
 
@@ -59,6 +68,11 @@ def rate(step: int, total: int, warmup: float) -> float:
     return (total - step) / (total - up)
 
 
+def rate_at(step: int, total: int, study: Study, schedule: str) -> float:
+    """Share of the peak under a schedule: "full" or "constant" (fine-tuning)."""
+    return FINE_TUNE_SHARE if schedule == "constant" else rate(step, total, study.warmup)
+
+
 def steps_in(items: int, study: Study) -> int:
     """Optimizer steps in one epoch."""
     return -(-items // study.batch_size)
@@ -73,17 +87,25 @@ class Guard:
     over revive pruned weights.
     """
 
-    def __init__(self, model: nn.Module, ticket: Ticket | None) -> None:
-        parameters = dict(model.named_parameters())
-        self.weights: list[Tensor] = []
-        self.masks: list[Tensor] = []
+    def __init__(self, weights: Sequence[Tensor], masks: Sequence[Tensor]) -> None:
+        """weights and their masks, pairs of one shape; a mask is 0 or 1 in its weight's type."""
+        self.weights, self.masks = list(weights), list(masks)
+
+    @classmethod
+    def of(cls, model: nn.Module, ticket: Ticket | None) -> Guard:
+        """A guard of the model's own parameters, which lose the pruned weights at once."""
         if ticket is None or ticket.zeros == 0:
-            return
+            return cls([], [])
+        parameters = dict(model.named_parameters())
         ticket.apply_(parameters)
-        for name, mask in ticket.masks.items():
-            weight = parameters[name]
-            self.weights.append(weight)
-            self.masks.append(mask.to(device=weight.device, dtype=weight.dtype))
+        weights = [parameters[name] for name in ticket.masks]
+        return cls(
+            weights,
+            [
+                mask.to(device=weight.device, dtype=weight.dtype)
+                for weight, mask in zip(weights, ticket.masks.values(), strict=True)
+            ],
+        )
 
     def mask_gradients(self) -> None:
         pairs = [
@@ -108,10 +130,17 @@ class Guard:
 def make_optimizer(model: nn.Module, study: Study) -> torch.optim.AdamW:
     """AdamW; biases and layer norms (all vectors) do not decay, as in the models' own papers."""
     parameters = [p for p in model.parameters() if p.requires_grad]
+    return adamw(
+        [p for p in parameters if p.ndim > 1], [p for p in parameters if p.ndim <= 1], study
+    )
+
+
+def adamw(matrices: Sequence[Tensor], vectors: Sequence[Tensor], study: Study) -> torch.optim.AdamW:
+    """The optimizer of a study: matrices decay, vectors do not."""
     return torch.optim.AdamW(
         [
-            {"params": [p for p in parameters if p.ndim > 1], "weight_decay": study.weight_decay},
-            {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+            {"params": list(matrices), "weight_decay": study.weight_decay},
+            {"params": list(vectors), "weight_decay": 0.0},
         ],
         lr=study.learning_rate,
         fused=True,
@@ -153,12 +182,10 @@ def predict(
     Raises TrainingError when one of them is no finite number.
     """
     model.eval()
-    device = next(model.parameters()).device
-    parts = [
-        model(split.inputs.take(index).to(device)).float().cpu()
-        for index in torch.split(torch.arange(len(split)) if items is None else items, batch_size)
-    ]
-    logits = torch.cat(parts)
+    batches = Batches.of(split.inputs, next(model.parameters()).device, model.kernels)
+    order = torch.arange(len(split)) if items is None else items
+    # Parts stay on the device until all are there: fetching each would make a GPU wait.
+    logits = torch.cat([model(batch) for _, batch in batches.in_order(order, batch_size)]).cpu()
     if not logits.isfinite().all():
         raise TrainingError(
             "the model's answers are no numbers: lower the learning rate or the gradient norm"
@@ -245,7 +272,7 @@ class Training:
     steps: int
 
 
-class _History:
+class History:
     """Counts, item by item, what was learned and forgotten, as the batches go by."""
 
     def __init__(self, items: int, device: torch.device) -> None:
@@ -302,7 +329,7 @@ def train(
         for epoch in range(first_step // loop.per_epoch, study.epochs):
             curves.append(loop.epoch(epoch, seed, first_step, after_step))
             if after_epoch is not None and (new := after_epoch(epoch + 1)) is not None:
-                loop.guard = Guard(model, new)
+                loop.guard = Guard.of(model, new)
                 loop.guard.mask_moments(loop.optimizer)
     items = loop.history.frame(task.train.items)
     return Training(pd.DataFrame(curves), items, loop.total - first_step)
@@ -316,45 +343,42 @@ class _Loop:
     ) -> None:
         self.model, self.task, self.study, self.schedule = model, task, study, schedule
         self.device = next(model.parameters()).device
-        self.inputs = task.train.inputs.to(self.device)
+        self.batches = Batches.of(task.train.inputs, self.device, model.kernels)
         self.labels = task.train.labels.to(self.device)
         self.credits = task.train.credits.to(self.device) if task.train.credits else None
         self.per_epoch = steps_in(len(self.labels), study)
         self.total = self.per_epoch * study.epochs
-        self.optimizer, self.guard = make_optimizer(model, study), Guard(model, ticket)
-        self.history = _History(len(self.labels), self.device)
+        self.optimizer, self.guard = make_optimizer(model, study), Guard.of(model, ticket)
+        self.history = History(len(self.labels), self.device)
 
     def epoch(
         self, epoch: int, seed: int, first_step: int, after_step: AfterStep | None
     ) -> dict[str, float]:
         """One pass, less the steps before `first_step`; returns a row of the curves."""
         self.model.train()
-        order = _order(len(self.labels), seed, epoch).to(self.device)
+        order = order_of(len(self.labels), seed, epoch)
         # Sums stay on the device: reading them at every step would make a GPU wait.
         loss_sum, right_sum = (torch.zeros((), device=self.device) for _ in range(2))
-        seen, first = 0, epoch * self.per_epoch
-        for step, index in enumerate(torch.split(order, self.study.batch_size), start=first):
-            if step < first_step:
-                continue
-            loss, right = self.step(step, index)
+        first = epoch * self.per_epoch
+        skipped = max(0, first_step - first) * self.study.batch_size
+        rest, seen = order[skipped:], 0
+        batches = self.batches.in_order(rest, self.study.batch_size)
+        for step, (index, batch) in enumerate(batches, start=max(first, first_step)):
+            loss, right = self.step(step, index, batch)
             self.history.see(index, right, epoch)
             loss_sum += loss * len(index)
             right_sum += right.sum()
             seen += len(index)
             if after_step is not None:
                 after_step(step + 1, self.optimizer)
-        return {
-            "epoch": epoch,
-            "train_loss": _finite(loss_sum / seen, epoch),
-            "train_accuracy": float(right_sum / seen),
-            **_validation(self.model, self.task),
-            "learning_rate": float(self.optimizer.param_groups[0]["lr"]),
-        }
+        learning_rate = float(self.optimizer.param_groups[0]["lr"])
+        means = float(loss_sum / seen), float(right_sum / seen)
+        return curve_row(epoch, *means, self.model, self.task, learning_rate)
 
-    def step(self, step: int, index: Tensor) -> tuple[Tensor, Tensor]:
+    def step(self, step: int, index: Tensor, batch: Inputs) -> tuple[Tensor, Tensor]:
         """One optimizer step on the items `index`: mean loss, and which items were right."""
         self._set_rate(step)
-        logits, labels = self.model(self.inputs.take(index)), self.labels[index]
+        logits, labels = self.model(batch), self.labels[index]
         worth = self.credits.take(index, self.task.outputs) if self.credits else None
         loss = loss_of(self.task, logits, labels if worth is None else worth)
         self.optimizer.zero_grad(set_to_none=True)
@@ -366,26 +390,31 @@ class _Loop:
         return loss.detach(), (decide(self.task, logits.detach()) == labels).all(dim=1)
 
     def _set_rate(self, step: int) -> None:
-        constant = self.schedule == "constant"
-        share = FINE_TUNE_SHARE if constant else rate(step, self.total, self.study.warmup)
+        share = rate_at(step, self.total, self.study, self.schedule)
         for group in self.optimizer.param_groups:
             group["lr"] = self.study.learning_rate * share
 
 
-def _order(items: int, seed: int, epoch: int) -> Tensor:
+def order_of(items: int, seed: int, epoch: int) -> Tensor:
+    """In which order a seed sees its items in an epoch: int64 [items]."""
     order = np.random.default_rng(derive_seed(seed, "order", epoch)).permutation(items)
     return torch.from_numpy(order)
 
 
-def _validation(model: VLModel, task: Task) -> dict[str, float]:
-    found = answer(model, task, task.validation)
-    return {"validation_loss": found.loss, "validation_accuracy": found.accuracy}
-
-
-def _finite(loss: Tensor, epoch: int) -> float:
-    value = float(loss)
-    if not np.isfinite(value):
+def curve_row(
+    epoch: int, loss: float, accuracy: float, model: VLModel, task: Task, learning_rate: float
+) -> dict[str, float]:
+    """What an epoch came to. Raises TrainingError when its loss is no finite number."""
+    if not np.isfinite(loss):
         raise TrainingError(
-            f"the loss is {value} after epoch {epoch}: lower the learning rate or the gradient norm"
+            f"the loss is {loss} after epoch {epoch}: lower the learning rate or the gradient norm"
         )
-    return value
+    validation = answer(model, task, task.validation)
+    return {
+        "epoch": epoch,
+        "train_loss": loss,
+        "train_accuracy": accuracy,
+        "validation_loss": validation.loss,
+        "validation_accuracy": validation.accuracy,
+        "learning_rate": learning_rate,
+    }

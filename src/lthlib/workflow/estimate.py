@@ -29,7 +29,9 @@ def seconds_per_epoch(stores: Iterable[RecordStore]) -> dict[Kind, float]:
             levels = store.table("levels", [run])
             timed = levels[(levels["epochs"] > 0) & (levels["seconds"] > 0)]
             kind = (settings["model"], settings["task"], settings["size"])
-            found.setdefault(kind, []).extend(timed["seconds"] / timed["epochs"])
+            # Runs that are trained together share their seconds.
+            models = settings.get("together", 1)
+            found.setdefault(kind, []).extend(timed["seconds"] / timed["epochs"] / models)
     return {kind: statistics.median(seconds) for kind, seconds in found.items() if seconds}
 
 
@@ -43,7 +45,7 @@ def core_seconds(jobs: Sequence[Job], measured: Mapping[Kind, float]) -> float |
         seconds = measured.get((study.model, study.task, study.size))
         if seconds is None and study.size != "tiny":
             return None
-        total += _epochs(study) * (seconds or USUAL_SECONDS)
+        total += _epochs(study) * study.together * (seconds or USUAL_SECONDS)
     return total
 
 

@@ -10,6 +10,7 @@ import json
 import multiprocessing
 import os
 import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, wait
@@ -29,7 +30,7 @@ SAY_SECONDS = 10.0
 
 @dataclass(frozen=True)
 class Job:
-    """One run that is still to be done."""
+    """One run that is still to be done, and with it those that are trained together with it."""
 
     study: Study
     seed: int
@@ -49,7 +50,7 @@ def missing(studies: Sequence[Study], store: RecordStore) -> list[Job]:
 
     Raises RecordError for a finished run that the present code and weights would not make again.
     """
-    jobs = []
+    jobs: list[Job] = []
     for study in studies:
         identity = _identity(study)
         for seed in study.seeds:
@@ -57,7 +58,7 @@ def missing(studies: Sequence[Study], store: RecordStore) -> list[Job]:
             if store.has(name):
                 store.check_identity(name, identity)
                 store.tidy(name)
-            else:
+            elif not any(seed in study.block(job.seed) for job in jobs if job.study is study):
                 jobs.append(Job(study, seed))
     return jobs
 
@@ -132,10 +133,25 @@ def _work(job: Job, url: str) -> str:
     return run_in_lab(job.study, job.seed, RecordStore(url), device=device)
 
 
+def _end_with_parent() -> None:
+    """Let this worker end when the process that started it is killed.
+
+    Nobody would read its result or give it more to do, and it would wait for ever.
+    """
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
 def _run_jobs(jobs: list[Job], store: RecordStore, workers: int, say: Say) -> None:
     context = multiprocessing.get_context("spawn")
     progress = Progress(jobs, store, say)
-    with ProcessPoolExecutor(workers, mp_context=context) as pool:
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=_end_with_parent) as pool:
         futures = {pool.submit(_work, job, store.files.url): job for job in jobs}
         try:
             _watch(futures, progress)

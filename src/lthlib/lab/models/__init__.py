@@ -13,7 +13,17 @@ from torch import Tensor, nn
 
 from lthlib.errors import StudyError, unknown
 from lthlib.lab.models import lxmert, uniter, visualbert
-from lthlib.lab.models.model import GROUPS, SIZES, Encoded, Group, Size, VLModel
+from lthlib.lab.models.attention import fuse_attention
+from lthlib.lab.models.model import (
+    GROUPS,
+    SIZES,
+    Encoded,
+    Group,
+    Kernels,
+    Precision,
+    Size,
+    VLModel,
+)
 from lthlib.lab.models.starts import load_start, save_start, start_name
 
 if TYPE_CHECKING:
@@ -25,6 +35,8 @@ __all__ = [
     "SIZES",
     "Encoded",
     "Group",
+    "Kernels",
+    "Precision",
     "VLModel",
     "build",
     "dead_names",
@@ -32,6 +44,7 @@ __all__ = [
     "load_start",
     "prunable_names",
     "save_start",
+    "set_arithmetic",
     "set_prior",
     "start_name",
 ]
@@ -71,6 +84,22 @@ def build(
         if name == "lxmert":
             return lxmert.Lxmert(lxmert.configuration(size, **dims), size=size, outputs=outputs)
         return uniter.Uniter(uniter.configuration(size, **dims), size=size, outputs=outputs)
+
+
+def set_arithmetic(model: VLModel, kernels: Kernels, precision: Precision) -> None:
+    """How a fresh model computes, in place; weights and their names stay.
+
+    kernels: "plain" (transformers' own modules), "fused" (one kernel for each attention) or
+        "compiled" (fused, and the whole model through torch.compile, which pays on a GPU).
+    precision: "float32", or "bfloat16" for matrix products and attention (autocast); weights,
+        layer norms, the loss and the optimizer stay in float32.
+    """
+    model.kernels, model.precision = kernels, precision
+    if kernels != "plain":
+        fuse_attention(model)
+    if kernels == "compiled":
+        # In place: a wrapper would give every parameter another name.
+        model.compile(dynamic=False)
 
 
 @torch.no_grad()

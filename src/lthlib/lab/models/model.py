@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from lthlib.lab.tasks.inputs import Inputs
 
 Size = Literal["tiny", "base"]
+Kernels = Literal["plain", "fused", "compiled"]
+Precision = Literal["float32", "bfloat16"]
 Group = Literal["language", "vision", "fusion", "embeddings", "head"]
 
 GROUPS: tuple[Group, ...] = ("language", "vision", "fusion", "embeddings", "head")
@@ -61,7 +63,8 @@ class VLModel(nn.Module):
 
     A subclass gives `name`, `encode`, and `groups`: a mapping from a prefix of parameter names
     to the group they belong to, where the longest matching prefix decides. `boxes` says whether
-    the model is told where a region lies.
+    the model is told where a region lies. `kernels` and `precision` say how it computes
+    (:func:`lthlib.lab.models.set_arithmetic`).
     """
 
     name: ClassVar[str]
@@ -73,6 +76,8 @@ class VLModel(nn.Module):
         self.boxes = boxes
         self.hidden: int = backbone.config.hidden_size
         self.backbone = backbone
+        self.kernels: Kernels = "plain"
+        self.precision: Precision = "float32"
         self.head = nn.Linear(self.hidden, outputs)
         nn.init.normal_(self.head.weight, std=0.02)
         nn.init.zeros_(self.head.bias)
@@ -82,9 +87,11 @@ class VLModel(nn.Module):
         raise NotImplementedError
 
     def forward(self, inputs: Inputs) -> Tensor:
-        """Logits [B, outputs] of `inputs`."""
-        logits: Tensor = self.head(self.encode(inputs).pooled)
-        return logits
+        """Logits [B, outputs] of `inputs`, float32 whatever they were computed in."""
+        low = self.precision == "bfloat16"
+        with torch.autocast(inputs.input_ids.device.type, torch.bfloat16, enabled=low):
+            logits: Tensor = self.head(self.encode(inputs).pooled)
+        return logits.float()
 
 
 def seven_numbers(boxes: Tensor) -> Tensor:

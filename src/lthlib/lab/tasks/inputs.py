@@ -32,6 +32,24 @@ class Inputs:
     def __len__(self) -> int:
         return len(self.input_ids)
 
+    @property
+    def device(self) -> torch.device:
+        return self.input_ids.device
+
+    def lengths(self) -> Tensor:
+        """Words and regions of each item, as far as any is to be seen: int64 [N, 2]."""
+        return torch.stack((_length(self.text_mask), _length(self.region_mask)), dim=1)
+
+    def cut(self, words: int, regions: int) -> Inputs:
+        """The same items with the first words and regions only: what lies behind is padding."""
+        return Inputs(
+            self.input_ids[:, :words],
+            self.text_mask[:, :words],
+            self.region_features[:, :regions],
+            self.boxes[:, :regions],
+            self.region_mask[:, :regions],
+        )
+
     def take(self, index: Tensor | slice) -> Inputs:
         """The items at `index`, in that order."""
         return Inputs(*(getattr(self, field.name)[index] for field in fields(self)))
@@ -86,6 +104,15 @@ class StoredInputs:
     def __len__(self) -> int:
         return len(self.input_ids)
 
+    @property
+    def device(self) -> torch.device:
+        return self.input_ids.device
+
+    def lengths(self) -> Tensor:
+        """Words and regions of each item: int64 [N, 2]."""
+        words = _length(self.text_mask)
+        return torch.stack((words, torch.full_like(words, self.store.regions)), dim=1)
+
     def take(self, index: Tensor | slice) -> Inputs:
         """The items at `index`, in that order, on the device of the text."""
         ids = self.input_ids[index]
@@ -99,10 +126,39 @@ class StoredInputs:
             region_mask=torch.ones(boxes.shape[:2], dtype=torch.bool, device=ids.device),
         )
 
-    def to(self, device: torch.device | str) -> StoredInputs:
-        """The same items, whose batches come to another device."""
+    def to(self, device: torch.device | str) -> StoredInputs | HeldInputs:
+        """The same items, whose batches come to another device.
+
+        On a GPU with room for them, the regions are held there: each image's once.
+        """
+        device = torch.device(device)
+        if device.type == "cuda" and self.held_bytes() < HELD_SHARE * _free_bytes(device):
+            return self.hold(device)
         return replace(
             self, input_ids=self.input_ids.to(device), text_mask=self.text_mask.to(device)
+        )
+
+    def held_bytes(self) -> int:
+        """Memory that all regions of these items take as float32."""
+        images = len(torch.unique(self.rows))
+        return images * self.store.regions * (self.store.feature_dim + 4) * 4
+
+    def hold(self, device: torch.device | str) -> HeldInputs:
+        """The same items with their regions in the memory of a device."""
+        images, place = torch.unique(self.rows, return_inverse=True)
+        shape = (len(images), self.store.regions)
+        features = torch.empty(*shape, self.store.feature_dim, device=device)
+        boxes = torch.empty(*shape, 4, device=device)
+        for part in torch.split(torch.arange(len(images)), HELD_AT_ONCE):
+            rows = images[part].numpy()
+            features[part[0] : part[-1] + 1] = torch.from_numpy(self.store.features(rows))
+            boxes[part[0] : part[-1] + 1] = torch.from_numpy(self.store.boxes(rows))
+        return HeldInputs(
+            self.input_ids.to(device),
+            self.text_mask.to(device),
+            place.to(device),
+            features,
+            boxes,
         )
 
     def join(self, other: StoredInputs) -> StoredInputs:
@@ -135,6 +191,61 @@ class StoredInputs:
         for tensor in (self.input_ids, self.text_mask, self.rows):
             yield tensor.contiguous().numpy().tobytes()
         yield self.store.digest.encode()
+
+
+HELD_SHARE = 0.25
+"""Share of a GPU's free memory that the regions of one split may take."""
+HELD_AT_ONCE = 1024
+"""Images copied at once: 0.3 GB of VSR's."""
+
+
+@dataclass(frozen=True)
+class HeldInputs:
+    """The same for items whose regions lie on their device, each image's once.
+
+    rows: int64 [N], each item's row of features [images, R, D] and of boxes [images, R, 4].
+    """
+
+    input_ids: Tensor
+    text_mask: Tensor
+    rows: Tensor
+    features: Tensor
+    boxes: Tensor
+
+    def __len__(self) -> int:
+        return len(self.input_ids)
+
+    @property
+    def device(self) -> torch.device:
+        return self.input_ids.device
+
+    def lengths(self) -> Tensor:
+        """Words and regions of each item: int64 [N, 2]."""
+        words = _length(self.text_mask)
+        return torch.stack((words, torch.full_like(words, self.features.shape[1])), dim=1)
+
+    def take(self, index: Tensor | slice) -> Inputs:
+        """The items at `index`, in that order."""
+        rows = self.rows[index]
+        boxes = self.boxes[rows]
+        shown = torch.ones(boxes.shape[:2], dtype=torch.bool, device=boxes.device)
+        return Inputs(
+            self.input_ids[index], self.text_mask[index], self.features[rows], boxes, shown
+        )
+
+    def to(self, device: torch.device | str) -> HeldInputs:
+        """The same items on another device."""
+        return HeldInputs(*(getattr(self, field.name).to(device) for field in fields(self)))
+
+
+def _free_bytes(device: torch.device) -> int:
+    return int(torch.cuda.mem_get_info(device)[0])
+
+
+def _length(mask: Tensor) -> Tensor:
+    """One past the last true place of each row: bool [N, L] -> int64 [N]."""
+    places = torch.arange(1, mask.shape[1] + 1, device=mask.device)
+    return (mask * places).amax(dim=1)
 
 
 def blank_regions(
@@ -188,7 +299,7 @@ class Split:
     """
 
     items: tuple[str, ...]
-    inputs: Inputs | StoredInputs
+    inputs: Inputs | StoredInputs | HeldInputs
     labels: Tensor
     facts: pd.DataFrame
     credits: Credits | None = None
@@ -196,11 +307,15 @@ class Split:
     def __len__(self) -> int:
         return len(self.items)
 
+    def to(self, device: torch.device | str) -> Split:
+        """The same items, shown on another device; labels and credits stay on the CPU."""
+        return replace(self, inputs=self.inputs.to(device))
+
     def join(self, other: Split) -> Split:
         """The items of both, these first."""
         return Split(
             (*self.items, *other.items),
-            self.inputs.join(other.inputs),  # type: ignore[arg-type]
+            self.inputs.join(other.inputs),  # type: ignore[arg-type, union-attr]
             torch.cat((self.labels, other.labels)),
             pd.concat((self.facts, other.facts), ignore_index=True),
             self.credits.join(other.credits) if self.credits and other.credits else None,
@@ -229,6 +344,11 @@ class Task:
     train: Split
     validation: Split
     test: Split
+
+    def to(self, device: torch.device | str) -> Task:
+        """The same task, shown on another device."""
+        names = ("train", "validation", "test")
+        return replace(self, **{name: getattr(self, name).to(device) for name in names})
 
     @property
     def outputs(self) -> int:
