@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn.utils import prune as torch_prune
 
 from lthlib.errors import LthError, StudyError, TicketError
+from lthlib.lab import selection
 from lthlib.lab.tickets import (
     SCOPES,
     Ticket,
@@ -505,6 +506,37 @@ def test_another_format_and_strangers_headers_are_refused() -> None:
     for about in ('{"format": 1}', "[]", "1", "{"):
         file = safetensors.numpy.save(arrays, metadata={"lthlib.tickets": about})
         assert "damaged" in refused(file)
+
+
+# -- selection on any device --------------------------------------------------------------------
+FLOATS = st.floats(width=32, allow_nan=False)
+TIED = st.sampled_from([0.0, -0.0, 1.0, -1.0, float("inf"), float("-inf"), 1e-45, -1e-45])
+
+
+@REPEATABLE
+@given(
+    scores=st.lists(st.lists(FLOATS | TIED, max_size=30), min_size=1, max_size=4),
+    data=st.data(),
+)
+def test_radix_selection_drops_what_a_stable_sort_would(
+    scores: list[list[float]], data: st.DataObject
+) -> None:
+    tensors = [torch.tensor(part, dtype=torch.float32) for part in scores]
+    masks = [
+        torch.tensor(data.draw(st.lists(st.booleans(), min_size=len(t), max_size=len(t))),
+                     dtype=torch.bool)
+        for t in tensors
+    ]  # fmt: skip
+    kept = sum(int(mask.sum()) for mask in masks)
+    drop = data.draw(st.integers(0, kept))
+    found = selection.keep_largest(tensors, masks, drop)
+    flat, held = torch.cat(tensors), torch.cat(masks)
+    lowest = flat[held].argsort(stable=True)[:drop]
+    expected = held.clone()
+    expected[held.nonzero()[lowest]] = False
+    assert torch.equal(torch.cat(found), expected)
+    again = keep_largest([t.numpy() for t in tensors], [m.numpy() for m in masks], drop)
+    assert all(np.array_equal(a.numpy(), b) for a, b in zip(found, again, strict=True))
 
 
 # -- devices and size ---------------------------------------------------------------------------

@@ -364,7 +364,9 @@ class Lab:
         scores = pruning_score(
             score or self.study.score, self.weights(weights), self.weights(self.theta_0), generator
         )
-        return prune(before, scores, zeros, self.study.scope, self.groups)
+        # Exact wherever it runs, so it may run where there is most bandwidth.
+        there = {name: values.to(self.device) for name, values in scores.items()}
+        return prune(before, there, zeros, self.study.scope, self.groups)
 
     def _ticket_of(self, writer: RunWriter, level: int) -> Ticket:
         if level == 0:

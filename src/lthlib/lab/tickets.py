@@ -22,6 +22,7 @@ from safetensors import SafetensorError
 from torch import Generator, Tensor
 
 from lthlib.errors import StudyError, TicketError, unknown
+from lthlib.lab import selection
 
 SCOPES = ("global", "layer", "modality")
 
@@ -223,8 +224,9 @@ def prune(
     groups: parameter name -> group, read by "modality" alone; it may hold more names.
 
     Equal scores go in the order of their position: the first tensor first, the lowest flat index
-    first. Selection runs on the CPU whatever the device, so that it does not depend on it; it
-    needs one copy of the scores (two where they lie on a GPU). Masks stay on their devices.
+    first. Selection is exact and runs where the scores lie, so that its result does not depend on
+    the device: on a CPU it needs one copy of the scores, on a GPU of the largest tensor's. Masks
+    stay on their devices.
 
     Raises TicketError for scores that do not fit or are not numbers, for fewer zeros than there are
     already, or more than there are weights; StudyError for an unknown scope.
@@ -240,14 +242,29 @@ def prune(
     wanted = share_out(zeros, [part.prunable for part in before], [part.zeros for part in before])
     masks: dict[str, Tensor] = {}
     for part, count in zip(before, wanted, strict=True):
-        kept = keep_largest(
-            [_values(name, scores[name], mask) for name, mask in part.masks.items()],
-            [mask.reshape(-1).cpu().numpy() for mask in part.masks.values()],
-            count - part.zeros,
-        )
+        kept = _keep(part.masks, scores, count - part.zeros)
         for (name, mask), bits in zip(part.masks.items(), kept, strict=True):
-            masks[name] = torch.from_numpy(bits).reshape(mask.shape).to(mask.device)
+            masks[name] = bits.reshape(mask.shape).to(mask.device)
     return Ticket({name: masks[name] for name in ticket.masks})
+
+
+def _keep(masks: Mapping[str, Tensor], scores: Mapping[str, Tensor], drop: int) -> list[Tensor]:
+    """Flat masks less the `drop` lowest scores, found on the GPU where all scores lie on one."""
+    for name in masks:
+        _check_scores(name, scores[name], masks[name])
+    devices = {scores[name].device for name in masks}
+    if len(devices) == 1 and (device := devices.pop()).type == "cuda":
+        flat = [scores[name].detach().reshape(-1) for name in masks]
+        # Halves and bfloat16 become float32 without loss; float64 would not.
+        if all(score.dtype != torch.float64 for score in flat):
+            bits = [mask.reshape(-1).to(device) for mask in masks.values()]
+            return selection.keep_largest([score.float() for score in flat], bits, drop)
+    kept = keep_largest(
+        [_values(scores[name]) for name in masks],
+        [mask.reshape(-1).cpu().numpy() for mask in masks.values()],
+        drop,
+    )
+    return [torch.from_numpy(bits) for bits in kept]
 
 
 def keep_largest(scores: Sequence[Values], masks: Sequence[Bits], drop: int) -> list[Bits]:
@@ -335,20 +352,23 @@ def _by_group(names: Iterable[str], groups: Mapping[str, str]) -> dict[str, list
     return result
 
 
-def _values(name: str, score: Tensor, mask: Tensor) -> Values:
-    """A tensor's scores as a flat array: a view where they are float32 or float64 on the CPU."""
+def _check_scores(name: str, score: Tensor, mask: Tensor) -> None:
     if not score.is_floating_point():
         raise TicketError(f"scores of {name}: {score.dtype} where floating point belongs")
+    strange = score.detach().isnan()
+    if strange.any() and (strange := strange & mask.to(strange.device)).any():
+        raise TicketError(
+            f"scores of {name}: {int(strange.count_nonzero())} of {score.numel()} are not a "
+            "number; the weights they come from have diverged"
+        )
+
+
+def _values(score: Tensor) -> Values:
+    """A tensor's scores as a flat array: a view where they are float32 or float64 on the CPU."""
     score = score.detach().cpu().reshape(-1)
     if score.dtype not in (torch.float32, torch.float64):
         score = score.float()
     values: Values = score.numpy()
-    strange = np.isnan(values)
-    if strange.any() and (strange := strange & mask.reshape(-1).cpu().numpy()).any():
-        raise TicketError(
-            f"scores of {name}: {np.count_nonzero(strange)} of {values.size} are not a number; "
-            "the weights they come from have diverged"
-        )
     return values
 
 
