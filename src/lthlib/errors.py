@@ -42,6 +42,10 @@ class TrainingError(LthError):
     """A training run that cannot go on, such as one whose loss is no longer a number."""
 
 
+class GridError(LthError):
+    """A study that could not be spread over machines, or whose jobs failed there."""
+
+
 def reason(error: OSError) -> str:
     """Why a file could not be read or written, in the system's words."""
     return error.strerror or str(error) or type(error).__name__

@@ -52,3 +52,16 @@ def counted(numbers: int | Iterable[Any], noun: str) -> str:
     low, high = min(known), max(known)
     span = f"{low:,}" if low == high else f"{low:,} to {high:,}"
     return f"{span} {noun if high == 1 else noun + 's'}"
+
+
+def in_bytes(size: float) -> str:
+    """A size in words.
+
+    >>> in_bytes(640), in_bytes(5.2e5), in_bytes(2.5e6), in_bytes(9.9e10)
+    ('1 kB', '520 kB', '2.5 MB', '99 GB')
+    """
+    for unit, name in ((1e12, "TB"), (1e9, "GB"), (1e6, "MB")):
+        if size >= unit:
+            value = size / unit
+            return f"{value:.1f} {name}" if value < 10 else f"{value:,.0f} {name}"
+    return f"{max(1, round(size / 1e3)):,} kB"

@@ -13,7 +13,7 @@ from lthlib.errors import LthError
 from lthlib.packs import PackedStore, other_packs, pack, reference_store, store_at
 from lthlib.records import Files, RecordStore, open_store, project_root, shipped_store
 from lthlib.study import DEFAULT_PRESET, MODELS, PRESETS, Study, plan
-from lthlib.workflow import data, own
+from lthlib.workflow import data, grid, own
 from lthlib.workflow.estimate import core_seconds, in_words, seconds_per_epoch
 from lthlib.workflow.local import Job, default_workers, missing, run
 
@@ -79,6 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     audit.add_argument("--percent", action="store_true", help="shares are printed in %%")
     data.add_commands(add)
     own.add_command(add)
+    grid.add_command(add)
     return parser
 
 

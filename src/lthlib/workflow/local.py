@@ -117,8 +117,11 @@ def default_workers() -> int:
     """One process for each core that this process may use; one, where there is a GPU."""
     import torch
 
-    if torch.cuda.is_available():
-        return 1
+    return 1 if torch.cuda.is_available() else cores()
+
+
+def cores() -> int:
+    """Cores that this process may use."""
     affinity = getattr(os, "sched_getaffinity", None)
     return len(affinity(0)) if affinity else os.cpu_count() or 1
 
