@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -20,7 +20,10 @@ from lthlib.lab.scores import score
 from lthlib.lab.tickets import Ticket, prune
 
 SPARSITY = 0.5
-BASE_SIZE = 110_000_000
+BASE_SIZE, LARGE_SIZE = 110_000_000, 340_000_000
+"""Weights of BERT-base and of BERT-large."""
+COMPARED_ON_CPU = 200_000_000
+"""Above it torch's way needs 16 GB and a minute on a processor: only this library is measured."""
 ROWS, COLUMNS = 3072, 768
 
 
@@ -58,30 +61,67 @@ def with_torch(weights: Mapping[str, Tensor]) -> dict[str, nn.Module]:
     return modules
 
 
-def measure(sizes: Sequence[int], repeats: int) -> dict[str, Any]:
+def measure(sizes: Sequence[int], repeats: int, device: str = "cpu") -> dict[str, Any]:
     """For each number of weights: seconds, their ratio, and the memory each needs above them.
 
-    extra_bytes: peak of a process of its own that prunes, less the peak of one that only makes
-    the weights. differing, differing_beyond_ties: on how many weights the masks differ.
+    extra_bytes: on a CPU the peak of a process of its own that prunes, less the peak of one that
+    only makes the weights; on a GPU what its allocator gave at most, less the weights. differing,
+    differing_beyond_ties: on how many weights the masks differ.
     """
-    memory = {size: _extra_bytes(size) for size in sizes}
-    return {str(size): {**_timed(size, repeats), "extra_bytes": memory[size]} for size in sizes}
-
-
-def _timed(size: int, repeats: int) -> dict[str, Any]:
-    weights = make_weights(size)
-    into = {name: weight.clone() for name, weight in weights.items()}
-    seconds = interleave(
-        {"lthlib": lambda: with_lthlib(weights, into), "torch": lambda: with_torch(weights)},
-        repeats,
-    )
     return {
+        str(size): _on_gpu(size, repeats) if device == "cuda" else _on_cpu(size, repeats)
+        for size in sizes
+    }
+
+
+def _on_cpu(size: int, repeats: int) -> dict[str, Any]:
+    ways = ("lthlib", "torch") if size <= COMPARED_ON_CPU else ("lthlib",)
+    weights_alone = peak_bytes(make_weights, size)
+    memory = {"lthlib": prune_with_lthlib, "torch": prune_with_torch}
+    extra = {way: peak_bytes(memory[way], size) - weights_alone for way in ways}
+    return {**_timed(make_weights(size), ways, repeats), "extra_bytes": extra}
+
+
+def _on_gpu(size: int, repeats: int) -> dict[str, Any]:
+    weights = {name: weight.cuda() for name, weight in make_weights(size).items()}
+    extra: dict[str, int] = {}
+    for way, function in (("lthlib", _pruned_in_place), ("torch", with_torch)):
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        function(weights)
+        extra[way] = int(torch.cuda.max_memory_allocated()) - before
+    weights = {name: weight.cuda() for name, weight in make_weights(size).items()}
+    return {**_timed(weights, ("lthlib", "torch"), repeats), "extra_bytes": extra}
+
+
+def _pruned_in_place(weights: Mapping[str, Tensor]) -> Ticket:
+    return with_lthlib(weights, {name: weight.clone() for name, weight in weights.items()})
+
+
+def _timed(weights: Mapping[str, Tensor], names: Sequence[str], repeats: int) -> dict[str, Any]:
+    into = {name: weight.clone() for name, weight in weights.items()}
+    gpu = next(iter(weights.values())).is_cuda
+
+    def waited(way: Callable[[], object]) -> Callable[[], None]:
+        def run() -> None:
+            way()
+            if gpu:
+                torch.cuda.synchronize()
+
+        return run
+
+    ways = {"lthlib": lambda: with_lthlib(weights, into), "torch": lambda: with_torch(weights)}
+    seconds = interleave({name: waited(ways[name]) for name in names}, repeats)
+    found = {
         "weights": sum(weight.numel() for weight in weights.values()),
         "sparsity": SPARSITY,
-        **_differing(weights, with_lthlib(weights, into), with_torch(weights)),
         "seconds": summary(seconds),
-        **compare(seconds, "lthlib", "torch"),
     }
+    if "torch" in names:
+        found |= _differing(weights, with_lthlib(weights, into), with_torch(weights))
+        found |= compare(seconds, "lthlib", "torch")
+    return found
 
 
 def _differing(
@@ -99,14 +139,6 @@ def _differing(
         differing += odd.numel()
         beyond_ties += int((odd != threshold).count_nonzero())
     return {"differing": differing, "differing_beyond_ties": beyond_ties}
-
-
-def _extra_bytes(size: int) -> dict[str, int]:
-    weights_alone = peak_bytes(make_weights, size)
-    return {
-        "lthlib": peak_bytes(prune_with_lthlib, size) - weights_alone,
-        "torch": peak_bytes(prune_with_torch, size) - weights_alone,
-    }
 
 
 def prune_with_lthlib(size: int) -> None:

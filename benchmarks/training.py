@@ -1,22 +1,17 @@
-"""What masks cost in a training step, and a ladder against the way the main source did it."""
+"""What masks cost in a training step; and the studies that other benchmarks train."""
 
 from __future__ import annotations
 
-import copy
 import time
 from typing import Any
 
 import torch
-from torch import nn
-from torch.nn.utils import prune as torch_prune
-from torch.utils.data import DataLoader, Dataset
 
-from benchmarks.timing import compare, interleave, peak_bytes, summary
-from lthlib.lab import models
+from benchmarks.shapes import vsr_lab
+from benchmarks.timing import compare, interleave, summary
 from lthlib.lab.lottery import Lab
-from lthlib.lab.tasks import Inputs, Task, load
 from lthlib.lab.tickets import Ticket, random_mask
-from lthlib.lab.training import deterministic, loss_of, train
+from lthlib.lab.training import deterministic, train
 from lthlib.study import MODELS, Study
 
 AMOUNTS = (0.25, 0.50)
@@ -39,17 +34,27 @@ def study_of(model: str, items: int, size: str, **more: Any) -> Study:
 
 
 # -- masks --------------------------------------------------------------------------------------
-def measure_masks(
-    items: int, repeats: int, size: str = "tiny", device: str = "cpu"
-) -> dict[str, Any]:
+def measure_masks(device: str, small: bool) -> dict[str, Any]:
     """A training step with half of the prunable weights masked against one of the dense model."""
-    return {name: _masks_of(name, items, repeats, size, device) for name in MODELS}
+    gpu = device == "cuda"
+    how = {"tiny": (1280, 64, 15), "base": (640, 32, 5) if gpu else (12, 4, 3)}
+    if small:
+        return {"tiny": {"uniter": _masks_of("uniter", "tiny", device, 32, 8, 1)}}
+    return {
+        size: {name: _masks_of(name, size, device, *each) for name in MODELS}
+        for size, each in how.items()
+    }
 
 
-def _masks_of(name: str, items: int, repeats: int, size: str, device: str) -> dict[str, Any]:
-    study = study_of(name, items, size)
+def _masks_of(
+    name: str, size: str, device: str, items: int, batch_size: int, repeats: int
+) -> dict[str, Any]:
     with deterministic():
-        lab = Lab(study, 0, device)
+        if size == "tiny":
+            lab = Lab(study_of(name, items, size, batch_size=batch_size), 0, device)
+        else:
+            low = {"kernels": "fused", "precision": "bfloat16"} if device == "cuda" else {}
+            lab = vsr_lab(name, items, device, batch_size=batch_size, **low)
         dense = lab.dense_ticket()
         half = random_mask(dense, torch.Generator().manual_seed(0), zeros=dense.prunable // 2)
 
@@ -57,11 +62,14 @@ def _masks_of(name: str, items: int, repeats: int, size: str, device: str) -> di
             """Seconds of a step, over all steps of an epoch but the first (so it takes two)."""
             moments: list[float] = []
             lab.rewind(lab.theta_0)
-            train(
-                lab.model, lab.task, study, 0, ticket=ticket,
-                after_step=lambda *_: moments.append(_moment(device)),
-            )  # fmt: skip
-            return (moments[-1] - moments[0]) / (len(moments) - 1)
+
+            def note(done: int, _: torch.optim.Optimizer) -> None:
+                if done in (1, last):  # a GPU goes on by itself in between
+                    moments.append(_moment(device))
+
+            last = len(lab.task.train) // batch_size
+            train(lab.model, lab.task, lab.study, 0, ticket=ticket, after_step=note)
+            return (moments[1] - moments[0]) / (last - 1)
 
         ways = {"masked": lambda: step(half), "dense": lambda: step(dense)}
         seconds = interleave(ways, repeats)
@@ -74,93 +82,6 @@ def _moment(device: str) -> float:
     return time.perf_counter()
 
 
-# -- ladder -------------------------------------------------------------------------------------
-class _Items(Dataset[dict[str, torch.Tensor]]):
-    """Items one by one, as the source's loader reads them."""
-
-    def __init__(self, task: Task) -> None:
-        self.inputs, self.labels = task.train.inputs, task.train.labels
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
-        fields = {name: value[index] for name, value in vars(self.inputs).items()}
-        return {**fields, "label": self.labels[index]}
-
-
-def train_their_way(model: models.VLModel, task: Task, study: Study, amount: float) -> None:
-    """Three rounds as pytorch-lightning's callback runs them: DataLoader, `torch.nn.utils.prune`.
-
-    After each epoch `global_unstructured` removes `amount` of what is left of every weight and
-    bias; the reparametrisation stays in place, as it does there.
-    """
-    pairs = [
-        (module, name)
-        for module in model.modules()
-        for name in ("weight", "bias")
-        if isinstance(getattr(module, name, None), nn.Parameter)
-    ]
-    loader = DataLoader(_Items(task), batch_size=study.batch_size, shuffle=True)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=study.learning_rate)
-    for _ in range(study.epochs):
-        model.train()
-        for batch in loader:
-            labels = batch.pop("label")
-            loss = loss_of(task, model(Inputs(**batch)), labels)
-            optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            nn.utils.clip_grad_norm_(model.parameters(), study.clip_norm)
-            optimizer.step()
-        torch_prune.global_unstructured(pairs, torch_prune.L1Unstructured, amount=amount)
-
-
-def train_our_way(lab: Lab, amount: float) -> None:
-    """The same three rounds by this library."""
-    ticket = lab.dense_ticket()
-
-    def prune_after_epoch(_: int) -> Ticket:
-        nonlocal ticket
-        zeros = ticket.zeros + round(amount * (ticket.prunable - ticket.zeros))
-        ticket = lab._prune(lab.state(), zeros, ticket, 1)
-        return ticket
-
-    train(lab.model, lab.task, lab.study, 0, ticket=ticket, after_epoch=prune_after_epoch)
-
-
 def ladder_study(model: str, items: int, size: str) -> Study:
+    """A ladder of the protocol as_published: three rounds of one epoch for each of AMOUNTS."""
     return study_of(model, items, size, protocol="as_published", ladder=list(AMOUNTS), epochs=3)
-
-
-def ladder(way: str, model: str, items: int, size: str) -> None:
-    """A whole ladder, one way."""
-    lab = Lab(ladder_study(model, items, size), 0)
-    for amount in AMOUNTS:
-        lab.rewind(lab.theta_0)
-        if way == "ours":
-            train_our_way(lab, amount)
-        else:
-            train_their_way(copy.deepcopy(lab.model), lab.task, lab.study, amount)
-
-
-def measure_ladder(items: int, repeats: int, size: str = "tiny") -> dict[str, Any]:
-    """Seconds and memory of the ladder, ours against the source's way."""
-    found: dict[str, Any] = {}
-    for model in MODELS:
-        load("digits", train_items=items, validation_items=8, test_items=8)  # into the cache
-
-        def run(way: str, model: str = model) -> None:
-            ladder(way, model, items, size)
-
-        with deterministic():
-            seconds = interleave(
-                {"ours": lambda: run("ours"), "theirs": lambda: run("theirs")}, repeats
-            )
-        found[model] = {
-            **summary(seconds),
-            **compare(seconds, "ours", "theirs"),
-            "peak_bytes": {
-                way: peak_bytes(ladder, way, model, items, size) for way in ("ours", "theirs")
-            },
-        }
-    return found

@@ -14,9 +14,10 @@
 # %% [markdown]
 # # What it costs
 #
-# Pruned weights stay in memory as zeros here, so a ticket is no faster than its dense model. What
-# can be asked is what keeping a mask costs, and what finding it costs. Each ratio compares two ways
-# within one run on one machine (`make bench`): ratios travel better between machines than seconds.
+# How fast this library trains and prunes, beside the ways in which others do, and what keeping a
+# mask and writing records cost. Each ratio compares two ways within one run on one machine
+# (`make bench`): ratios travel better between machines than seconds. What a pruned model saves once
+# it is found is the chapter "What does a ticket cost, what does it save".
 
 # %% tags=["parameters", "hide-input"]
 results: str = "benchmarks/results"  # folder with the results of `python -m benchmarks`
@@ -30,22 +31,56 @@ from lthlib.study import check_parameters
 
 check_parameters(globals(), ["results"])
 found = benchmarks.read_benchmarks(Path(results))
-if not found:
-    say("No benchmarks have been run yet: `make bench` runs them.")
+for line in benchmarks.what_is_there(found):
+    say(line)
+
+
+def tables(part, table):
+    for device, measured in found.items():
+        if part in measured:
+            show(table(measured), f"{table.__name__.removesuffix('_table')}-{device}")
+
+
+# %% [markdown]
+# ## Training
+#
+# The same model, items, batch size and precision in every way: only the loop differs.
+
+# %% tags=["hide-input"]
+tables("steps", benchmarks.steps_table)
+tables("steps", benchmarks.kernels_table)
+
+# %% [markdown]
+# ## The main source's study
+#
+# What its fine-tunings of base-size models on VSR come to at this speed.
+
+# %% tags=["hide-input"]
+tables("vsr", benchmarks.study_table)
+
+# %% [markdown]
+# ## A whole ladder
+#
+# Training and pruning, as the main source ran it; first on one core, then on the whole machine.
+
+# %% tags=["hide-input"]
+tables("ladder", benchmarks.ladder_table)
+tables("cores", benchmarks.cores_table)
+
+# %% [markdown]
+# ## Several models at once
+#
+# Tiny models leave a machine waiting between small products. Seeds of one study can be stacked and
+# trained as one (the setting `together`); results are equal up to rounding.
+
+# %% tags=["hide-input"]
+tables("together", benchmarks.together_table)
 
 # %% [markdown]
 # ## Keeping a mask
 
 # %% tags=["hide-input"]
-for device, measured in found.items():
-    show(benchmarks.masks_table(measured), f"masks-{device}")
-
-# %% [markdown]
-# ## A whole ladder
-
-# %% tags=["hide-input"]
-for device, measured in found.items():
-    show(benchmarks.ladder_table(measured), f"ladder-{device}")
+tables("masks", benchmarks.masks_table)
 
 # %% [markdown]
 # ## Pruning exactly
@@ -54,8 +89,14 @@ for device, measured in found.items():
 # ties included.
 
 # %% tags=["hide-input"]
-for device, measured in found.items():
-    show(benchmarks.pruning_table(measured), f"pruning-{device}")
+tables("pruning", benchmarks.pruning_table)
+
+# %% [markdown]
+# ## Writing records, and reading many
+
+# %% tags=["hide-input"]
+tables("writing", benchmarks.writing_table)
+tables("report", benchmarks.report_table)
 
 # %% [markdown]
 # ## Reading at full size
@@ -64,6 +105,4 @@ for device, measured in found.items():
 # and kept in a compact form; regions stay on disk until a batch asks for them.
 
 # %% tags=["hide-input"]
-for device, measured in found.items():
-    if "streaming" in measured:
-        show(benchmarks.streaming_table(measured), f"streaming-{device}")
+tables("streaming", benchmarks.streaming_table)

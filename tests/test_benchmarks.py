@@ -7,12 +7,15 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
-from benchmarks import streaming, timing, training
+from benchmarks import peers, shapes, speed, streaming, timing, training
+from benchmarks.__main__ import ON_CPU, joined, parts
 
 from lthlib.lab.lottery import Lab
+from lthlib.lab.models import VLModel
 from lthlib.report import benchmarks as report
 
 ROOT = Path(__file__).parents[1]
@@ -45,16 +48,73 @@ def test_peak_memory_is_the_childs_own() -> None:
     assert small < ballast.numel() * 4
 
 
-def test_both_ways_prune_the_same_number_of_weights() -> None:
+@pytest.mark.parametrize("peer", peers.THEIRS)
+def test_peers_train_all_weights_and_prune_as_many(peer: str) -> None:
+    """Like is compared with like: every way ends with the same number of zeros, weights moved."""
     lab = Lab(training.ladder_study("uniter", 32, "tiny"), 0)
-    theirs = copy.deepcopy(lab.model)
-    training.train_their_way(theirs, lab.task, lab.study, 0.5)
-    masks = {n: b for n, b in theirs.named_buffers() if n.endswith("_mask")}
-    zeros = sum(int((mask == 0).sum()) for mask in masks.values())
-    training.train_our_way(lab, 0.5)
-    ours = sum(int((p == 0).sum()) for p in lab.model.parameters())
-    assert sum(m.numel() for m in masks.values()) == sum(p.numel() for p in lab.model.parameters())
-    assert zeros == ours
+    trained: list[VLModel] = []
+    real = peers.copy.deepcopy
+
+    def noted(model: VLModel) -> VLModel:
+        trained.append(real(model))
+        return trained[-1]
+
+    with pytest.MonkeyPatch.context() as patch, peers.quietly():
+        patch.setattr(peers, "copy", SimpleNamespace(deepcopy=noted))
+        peers.THEIRS[peer](lab, 0.5)
+    (theirs,) = trained
+    # Lightning makes its pruning permanent where training ends; the others leave a mask beside.
+    masks = [b for n, b in theirs.named_buffers() if n.endswith("_mask")]
+    zeros = sum(int((v == 0).sum()) for v in (masks or theirs.parameters()))
+    peers.ours(lab, 0.5)
+    assert zeros == sum(int((p == 0).sum()) for p in lab.model.parameters())
+    moved = dict(theirs.named_parameters())
+    start = {n: v for n, v in lab.theta_0.items() if n in lab.prunable}
+    after = {n: moved.get(n, moved.get(f"{n}_orig")) for n in start}
+    assert all(not torch.equal(after[n], start[n]) for n in start if start[n].any())
+
+
+def test_operations_are_counted_as_by_hand() -> None:
+    """Six for each weight of a linear map and each place it is applied to, at the least."""
+    lab = Lab(training.study_of("uniter", 32, "tiny", batch_size=16), 0)
+    places = 32 * (lab.task.train.inputs.input_ids.shape[1] + 8)
+    weights = sum(
+        p.numel() for n, p in lab.model.named_parameters() if "encoder" in n and p.ndim == 2
+    )
+    found = speed.flops_per_epoch(lab)
+    assert 6 * weights * places < found < 8 * weights * places
+
+
+def test_made_up_items_have_the_size_of_vsrs() -> None:
+    task = shapes.vsr_task(20)
+    assert task.train.inputs.region_features.shape == (20, 36, 2048)
+    lengths = task.train.inputs.lengths()
+    assert lengths[:, 0].max() < 20 and (lengths[:, 1] == 36).all()
+
+
+def test_parts_measured_again_replace_only_themselves() -> None:
+    old = {"about": {"small": False, "parts": {"a": 1, "b": 1}}, "a": 1, "b": 1}
+    new = {"about": {"small": False, "parts": {"b": 2}}, "b": 2}
+    both = joined(old, new)
+    assert both == {"about": {"small": False, "parts": {"a": 1, "b": 2}}, "a": 1, "b": 2}
+
+
+def test_a_gpu_measures_what_is_its_own() -> None:
+    assert set(parts(False, "cpu")) - set(parts(False, "cuda")) == set(ON_CPU)
+
+
+TABLES = {
+    "steps": (report.steps_table, report.kernels_table),
+    "vsr": (report.study_table,),
+    "ladder": (report.ladder_table,),
+    "cores": (report.cores_table,),
+    "together": (report.together_table,),
+    "masks": (report.masks_table,),
+    "pruning": (report.pruning_table,),
+    "streaming": (report.streaming_table,),
+    "report": (report.report_table,),
+    "writing": (report.writing_table,),
+}
 
 
 @pytest.mark.slow
@@ -63,12 +123,13 @@ def test_one_command_writes_one_file(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "benchmarks", "--small", "--out", str(out)]
     subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
     found = json.loads(out.read_text())
-    assert set(found) == {"about", "masks", "ladder", "pruning", "streaming"}
+    assert set(found) == {"about", "peak", "savings", *TABLES}
     assert found["about"]["small"]
-    for table in (
-        report.masks_table, report.ladder_table, report.pruning_table, report.streaming_table,
-    ):  # fmt: skip
-        assert not table(found).data.empty
+    for tables in TABLES.values():
+        for table in tables:
+            made = table(found)
+            assert not made.data.empty
+            assert "A small check" in made.caption
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is read from /proc")

@@ -181,10 +181,12 @@ class Lab:
         seed: int,
         device: str = "cpu",
         progress: Progress = lambda _: None,
+        task: Task | None = None,
     ) -> None:
+        """task: items of one's own in place of those that the study names."""
         self.study, self.seed, self.name = study, seed, study.run_id(seed)
         self.train: Callable[..., Training] = train
-        loaded = load_task(
+        loaded = task or load_task(
             study.task,
             data_seed=study.data_seed,
             train_items=study.train_items,

@@ -161,7 +161,7 @@ class _Stack:
         ]
 
     def step(self, step: int, index: Tensor) -> tuple[Tensor, Tensor]:
-        """One step of each model on its own items, [S, B]: mean losses [S], what was right [S, B]."""
+        """A step of each model on its own items [S, B]: mean losses [S], what was right [S, B]."""
         share = rate_at(step, self.total, self.study, self.calls[0].schedule)
         for group in self.optimizer.param_groups:
             group["lr"] = self.study.learning_rate * share
