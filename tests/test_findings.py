@@ -359,18 +359,37 @@ RATIOS = {
     "ratio_of_medians": 0.5, "ratio_of_minima": 0.4, "lowest_ratio": 0.3, "highest_ratio": 0.6,
 }  # fmt: skip
 TIME = {"min": 1.0, "median": 2.0, "repeats": 3}
+MADE = {
+    "made": "2026-01-02T03:04:05+00:00", "versions": {"torch": "9"}, "commit": "abcdef012345",
+    "hardware": {"processor": "a processor", "device": "cpu", "cores": 2},
+}  # fmt: skip
+AGAINST = {"lightning": RATIOS, "loop": RATIOS}
 FOUND = {
     "about": {
-        "made": "2026-01-02T03:04:05+00:00", "small": True, "device": "cpu",
-        "devices": {"masks": "cpu", "ladder": "cpu", "pruning": "cpu"}, "amounts": [0.25, 0.5],
-        "versions": {"torch": "9"}, "hardware": {"processor": "a processor", "device": "cpu"},
+        "small": True, "device": "cpu",
+        "parts": dict.fromkeys(
+            ("masks", "ladder", "pruning", "steps", "vsr", "cores", "together"), MADE
+        ),
     },
-    "masks": {"uniter": {**RATIOS, "masked": TIME, "dense": TIME}},
-    "ladder": {"uniter": {**RATIOS, "ours": TIME, "theirs": TIME,
-                          "peak_bytes": {"ours": 1e6, "theirs": 2e6}}},
+    "peak": {"float32": 1e11},
+    "masks": {"tiny": {"uniter": {**RATIOS, "masked": TIME, "dense": TIME}}},
+    "ladder": {"uniter": {"seconds": {"ours": TIME, "lightning": TIME}, "against": AGAINST,
+                          "peak_bytes": {"ours": 1e6, "lightning": 2e6}}},
+    "cores": {"cores": 2, "models": {"uniter": {
+        "seconds": {"processes": TIME}, "against": {"threads": RATIOS, "loop": RATIOS}}}},
+    "together": {"uniter": {"8": {**RATIOS, "together": TIME, "one by one": TIME}}},
+    "steps": {"base": {"uniter": {
+        "items": 10, "batch_size": 5, "precision": "float32", "usual": "plain",
+        "seconds": {"plain": TIME, "fused": TIME}, "flops": {"plain": 4e10},
+        "against": AGAINST, "kernels": {"fused": RATIOS}}}},
+    "vsr": {"fine_tunings": 390, "study_seconds": 390 * 60.0, "models": {"uniter": {
+        "items": 16, "epoch_seconds": 20.0, "fine_tuning_seconds": 60.0,
+        "flops_per_second": 2.5e10, "precision": "float32", "whole": False}}},
     "pruning": {"100": {**RATIOS, "weights": 100, "differing": 2, "differing_beyond_ties": 0,
                         "seconds": {"lthlib": TIME, "torch": TIME},
-                        "extra_bytes": {"lthlib": 1e6, "torch": 2e6}}},
+                        "extra_bytes": {"lthlib": 1e6, "torch": 2e6}},
+                "200": {"weights": 200, "seconds": {"lthlib": TIME},
+                        "extra_bytes": {"lthlib": 1200}}},
 }  # fmt: skip
 
 
@@ -378,15 +397,34 @@ def test_benchmarks_become_tables(tmp_path: Path) -> None:
     assert benchmarks.read_benchmarks(tmp_path) == {}
     (tmp_path / "cpu.json").write_text(json.dumps(FOUND))
     found = benchmarks.read_benchmarks(tmp_path)["cpu"]
-    tables = [
+    masks, ladder, pruning, steps, kernels, study, cores, together = (
         make(found)
-        for make in (benchmarks.masks_table, benchmarks.ladder_table, benchmarks.pruning_table)
-    ]
-    for exhibit in tables:
+        for make in (
+            benchmarks.masks_table, benchmarks.ladder_table, benchmarks.pruning_table,
+            benchmarks.steps_table, benchmarks.kernels_table, benchmarks.study_table,
+            benchmarks.cores_table, benchmarks.together_table,
+        )
+    )  # fmt: skip
+    for exhibit in (masks, pruning, kernels, together):
         assert exhibit.data.iloc[0]["ratio of medians"] == "0.500 (0.300 to 0.600)"
+    for exhibit in (ladder, steps, cores):
+        assert exhibit.data.iloc[0]["against plain loop"] == "0.50 (0.30 to 0.60)"
+    for exhibit in (masks, ladder, pruning, steps, kernels, study, cores, together):
         assert "a processor" in exhibit.caption and "too short" in exhibit.caption
-    assert tables[1].data.iloc[0]["peak memory, MB"] == "1 against 2"
-    assert tables[2].data.iloc[0]["masks differ in"] == "2 weights, 0 of them no ties"
+        assert "abcdef0" in exhibit.caption
+    assert ladder.data.iloc[0]["peak memory, MB"] == "ours 1, Lightning 2"
+    assert cores.data.iloc[0]["against one process of ours"] == "0.50 (0.30 to 0.60)"
+    assert pruning.data.iloc[0]["masks differ in"] == "2 weights, 0 of them no ties"
+    assert pruning.data.iloc[1]["extra memory over scores"] == "1.50"
+    # 4e10 operations in a second of a machine that does 1e11.
+    assert steps.data.iloc[0]["share of the peak"] == "40%"
+    assert steps.data.iloc[0]["items a second"] == "10"
+    assert study.data.iloc[0]["share of the peak"] == "25%"
+    assert "390 fine-tunings" in study.caption and "6.5 hours" in study.caption
+    assert benchmarks.what_is_there({"cpu": found}) == [
+        "Nothing has been measured on a GPU yet: `make bench` on such a machine does it, and the "
+        "tables below then get its figures."
+    ]
     (tmp_path / "cpu.json").write_text("{")
     with pytest.raises(RecordError, match=r"cpu.json is damaged: run `make bench` again"):
         benchmarks.read_benchmarks(tmp_path)

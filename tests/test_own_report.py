@@ -320,7 +320,8 @@ def test_a_stranger_gets_a_page_that_stands_alone_after_a_kill_as_well(
     """Killed in the middle of a training; run again; run a third time, which does nothing."""
     out = tmp_path / "the report"
     killed = (
-        "import sys, killing\n"
+        "import sys\n"
+        "from benchmarks import killing\n"
         "from lthlib.workflow import cli, own\n"
         "from lthlib.lab import lottery\n"
         "from lthlib.workflow import local\n"
@@ -332,7 +333,7 @@ def test_a_stranger_gets_a_page_that_stands_alone_after_a_kill_as_well(
         "cli.main(sys.argv[1:])\n"
     )
     arguments = command(data, "--out", str(out))
-    path = {"PYTHONPATH": str(Path(__file__).parent), "PATH": "/usr/bin:/bin", "HOME": "/tmp"}
+    path = {"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", "HOME": "/tmp"}
     dead = subprocess.run(
         [sys.executable, "-c", killed, *arguments], cwd=tmp_path, env=path, check=False,
         capture_output=True,

@@ -6,6 +6,7 @@ import itertools
 
 import numpy as np
 import pandas as pd
+import pingouin
 import pytest
 from scipy import stats
 
@@ -14,14 +15,17 @@ from lthlib.report.statistics import (
     detectable_difference,
     hedges_g_av,
     holm,
+    holm_rows,
     paired_differences,
     proportion_interval,
     require_complete,
     seed_summary,
     seeds_for_equivalence,
     sign_flip_p,
+    sign_flip_rows,
     t_interval,
     wilcoxon_p,
+    wilcoxon_rows,
 )
 
 
@@ -295,3 +299,29 @@ def test_holm_leaves_gaps_where_they_are() -> None:
     adjusted = holm(pd.Series([0.04, None, 0.01, 0.03], dtype="Float64"))
     assert adjusted.tolist() == [pytest.approx(0.06), pd.NA, 0.03, pytest.approx(0.06)]
     assert holm(pd.Series([None, None], dtype="Float64")).isna().all()
+
+
+def test_rows_are_tested_as_each_alone() -> None:
+    """Many tests at once give the numbers of scipy and pingouin for one, to the last bit."""
+    draw = np.random.default_rng(3)
+    for seeds in (3, 5, 10):
+        rows = np.round(draw.normal(0.002, 0.01, size=(150, seeds)), 4)
+        flips = [
+            stats.permutation_test(
+                (row,), np.mean, permutation_type="samples", vectorized=True, n_resamples=np.inf
+            ).pvalue
+            for row in rows
+        ]
+        assert sign_flip_rows(rows).tolist() == flips
+        assert wilcoxon_rows(rows).tolist() == [wilcoxon_p(row) for row in rows]
+    p = draw.random((40, 7))
+    alone = [pingouin.multicomp(row, method="holm")[1].tolist() for row in p]
+    assert holm_rows(p).tolist() == alone
+
+
+def test_seeds_for_equivalence_are_found_in_steps() -> None:
+    n = np.arange(3, 1001)
+    for sd in (0.001, 0.01, 0.03, 0.06, 0.1, 0.2):
+        beyond = stats.nct.sf(stats.t.ppf(0.95, n - 1), n - 1, 0.01 * np.sqrt(n) / sd)
+        enough = n[2 * beyond - 1 >= 0.8]
+        assert seeds_for_equivalence(sd, 0.01) == (int(enough[0]) if len(enough) else None)

@@ -28,6 +28,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lthlib.errors import RecordError
+from lthlib.parquet import answers_from_parquet
 from lthlib.records import (
     FORMAT,
     OBSERVED,
@@ -139,6 +140,13 @@ def _study_of(run: str) -> str:
     return match["study"]
 
 
+def _by_study(runs: Iterable[str]) -> dict[str, list[str]]:
+    members: dict[str, list[str]] = {}
+    for run in runs:
+        members.setdefault(_study_of(run), []).append(run)
+    return members
+
+
 def _smaller(name: str, table: pd.DataFrame, stage: str) -> pd.DataFrame:
     if name == "predictions":
         return _smaller_predictions(table, stage)
@@ -224,14 +232,28 @@ class PackedStore(RecordStore):
 
     def blob(self, run: str, name: str) -> bytes:
         """One file of the pack that holds a run, whole and verified."""
-        manifest = self.manifest(run)
+        return self._file([run], name)
+
+    def _file(self, runs: list[str], name: str) -> bytes:
+        """One file of the pack that holds these runs of one study, read once for all of them."""
+        manifest = self.manifest(runs[0])
+        for run in set(runs).difference(manifest["runs"]):
+            self.manifest(run)  # raises
         stem = name.split(".")[0]
         found = next((file for file in manifest["files"] if file.split(".")[0] == stem), name)
-        return read_sealed(self.files, _study_of(run), found, manifest)
+        return read_sealed(self.files, _study_of(runs[0]), found, manifest)
 
     def study(self, run: str) -> dict[str, Any]:
-        about = json.loads(self.blob(run, "runs.json"))
-        return next(dict(entry) for entry in about if entry["run"] == run)
+        return self.studies([run])[0]
+
+    def studies(self, runs: Iterable[str]) -> list[dict[str, Any]]:
+        wanted = list(runs)
+        about = {
+            entry["run"]: dict(entry)
+            for members in _by_study(wanted).values()
+            for entry in json.loads(self._file(members, "runs.json"))
+        }
+        return [about[run] for run in wanted]
 
     def verify(self, run: str) -> None:
         for name in self.manifest(run)["files"]:
@@ -240,20 +262,28 @@ class PackedStore(RecordStore):
     def table(self, name: str, runs: Iterable[str] | None = None) -> pd.DataFrame:
         if name not in (*TABLES, *OBSERVED):
             raise RecordError(f"no table {name!r}; a run has {', '.join((*TABLES, *OBSERVED))}")
-        wanted = self.runs() if runs is None else list(runs)
-        packs: dict[str, list[str]] = {}
-        for run in wanted:
-            packs.setdefault(_study_of(run), []).append(run)
-        frames = [self._part(name, members) for members in packs.values()]
-        if not frames:
-            raise RecordError(f"no pack in {self.files.url}: run a study, then `lth pack`")
+        packs = self._packs(self.runs() if runs is None else runs)
+        frames = [self._part(name, members) for members in packs]
         return pd.concat(frames, ignore_index=True)
 
+    def answers(self, runs: Iterable[str]) -> pd.DataFrame:
+        packs = self._packs(runs)
+        blobs = [self._file(members, "predictions.parquet") for members in packs]
+        frame = answers_from_parquet(blobs)
+        wanted = [run for members in packs for run in members]
+        held = frame["run"].isin(wanted)
+        chosen = frame if held.all() else frame[held].reset_index(drop=True)
+        return chosen.astype({"level": "int64"})
+
+    def _packs(self, runs: Iterable[str]) -> list[list[str]]:
+        """The wanted runs of each pack."""
+        packs = list(_by_study(runs).values())
+        if not packs:
+            raise RecordError(f"no pack in {self.files.url}: run a study, then `lth pack`")
+        return packs
+
     def _part(self, name: str, runs: list[str]) -> pd.DataFrame:
-        data = self.blob(runs[0], f"{name}.parquet")
-        for run in runs[1:]:
-            self.manifest(run)
-        frame = _from_parquet(data)
+        frame = _from_parquet(self._file(runs, f"{name}.parquet"))
         return _wider(name, frame[frame["run"].isin(runs)].reset_index(drop=True))
 
     def writer(self, *_: Any, **__: Any) -> Any:

@@ -14,12 +14,16 @@ from lthlib.report.exhibits import Exhibit, model_name
 from lthlib.report.plain import plain_table
 
 Found = Mapping[str, Any]
+OTHER = ("faults", "slurm")
+"""Results that are no device's: they have readers of their own."""
 
 
 def read_benchmarks(folder: Path) -> dict[str, Found]:
     """The results of each device, by name. Raises RecordError for a file that is damaged."""
     found = {}
     for path in sorted(folder.glob("*.json")):
+        if path.stem in OTHER:
+            continue
         try:
             found[path.stem] = json.loads(path.read_text())
         except ValueError:
@@ -27,56 +31,188 @@ def read_benchmarks(folder: Path) -> dict[str, Found]:
     return found
 
 
+DEVICES = {"cpu": "on a processor", "cuda": "on a GPU"}
+
+
+def what_is_there(found: Mapping[str, Found]) -> list[str]:
+    """A sentence for each device that has not been measured."""
+    return [
+        f"Nothing has been measured {words} yet: `make bench` on such a machine does it, and the "
+        "tables below then get its figures."
+        for device, words in DEVICES.items()
+        if device not in found
+    ]
+
+
+def steps_table(found: Found) -> Exhibit:
+    """An epoch of dense training: this library against three peers, and against the peak."""
+    rows = []
+    for size, models in found["steps"].items():
+        for model, each in models.items():
+            usual = each["usual"]
+            speed = each["flops"][usual] / each["seconds"][usual]["min"]
+            rows.append(
+                {
+                    "size": size,
+                    "model": model_name(model),
+                    "items": f"{each['items']:,} by {each['batch_size']}",
+                    "items a second": f"{each['items'] / each['seconds'][usual]['min']:,.0f}",
+                    "share of the peak": _share(found, speed, each["precision"]),
+                    **_against(each),
+                }
+            )
+    kinds = sorted({m["precision"] for models in found["steps"].values() for m in models.values()})
+    usual = ", ".join(sorted({m["usual"] for s in found["steps"].values() for m in s.values()}))
+    caption = (
+        f"An epoch of dense training in {' and '.join(kinds)}, tiny models on digits, base-size "
+        f"ones on made-up items of VSR's size (36 regions of 2,048 numbers); kernels: {usual}. "
+        "Share of the peak: operations of matrix products, forwards and backwards, a second, over "
+        f"the most that a square matrix product reached in the same run ({_peak(found)}). {PEERS} "
+        f"{RATIOS} {about(found, 'steps')}"
+    )
+    return plain_table(pd.DataFrame(rows), caption)
+
+
+def kernels_table(found: Found) -> Exhibit:
+    """The library's own ways of computing one epoch, against its plain kernels."""
+    rows = [
+        {"size": size, "model": model_name(model), "kernels": kernels, **_ratio(ratio)}
+        for size, models in found["steps"].items()
+        for model, each in models.items()
+        for kernels, ratio in each["kernels"].items()
+    ]
+    caption = (
+        "The same epochs by this library's other kernels, against its plain ones: fused (attention "
+        "in one kernel, batches cut to their longest item) and, on a GPU, compiled besides "
+        f"(torch.compile). {RATIOS} {about(found, 'steps')}"
+    )
+    return plain_table(pd.DataFrame(rows), caption)
+
+
+def study_table(found: Found) -> Exhibit:
+    """What the fine-tunings of the main source's study of VSR take."""
+    part = found["vsr"]
+    rows = [
+        {
+            "model": model_name(model),
+            "seconds of an epoch": f"{each['epoch_seconds']:,.1f}",
+            "seconds of a fine-tuning": f"{each['fine_tuning_seconds']:,.1f}",
+            "share of the peak": _share(found, each["flops_per_second"], each["precision"]),
+        }
+        for model, each in part["models"].items()
+    ]
+    counted = {each["items"] for each in part["models"].values()}
+    whole = all(each["whole"] for each in part["models"].values())
+    how = "measured whole" if whole else f"reckoned from {max(counted)} items"
+    caption = (
+        f"A base-size fine-tuning on items of VSR's number and size, an epoch {how}. At the mean "
+        f"of these, the {part['fine_tunings']} fine-tunings of the main source's study of VSR take "
+        f"{_hours(part['study_seconds'])} on this machine; the source gives 3.5 hours for one run "
+        f"of one model. {about(found, 'vsr')}"
+    )
+    return plain_table(pd.DataFrame(rows), caption)
+
+
+def ladder_table(found: Found) -> Exhibit:
+    """A ladder as the main source ran it, by this library and by three peers, on one core."""
+    rows = [
+        {
+            "model": model_name(model),
+            "seconds (minimum, median)": _times(each["seconds"]["ours"]),
+            **_against(each),
+            "peak memory, MB": ", ".join(
+                f"{_PEER.get(way, way)} {peak / 1e6:,.0f}"
+                for way, peak in each["peak_bytes"].items()
+            ),
+        }
+        for model, each in found["ladder"].items()
+    ]
+    caption = (
+        "A tiny ladder of the protocol as_published (three rounds of training and pruning for each "
+        f"of two amounts) with one thread. {PEERS} {RATIOS} {about(found, 'ladder')}"
+    )
+    return plain_table(pd.DataFrame(rows), caption)
+
+
+def cores_table(found: Found) -> Exhibit:
+    """The same ladders by the whole machine."""
+    part = found["cores"]
+    rows = [
+        {
+            "model": model_name(model),
+            "seconds of a ladder (minimum, median)": _times(each["seconds"]["processes"]),
+            **_against(each, {"threads": "one process of ours"}),
+        }
+        for model, each in part["models"].items()
+    ]
+    caption = (
+        f"The same ladders on all {part['cores']} cores: this library runs a process of one thread "
+        "on each, as `lth run` does; one process of ours, and each peer, has as many threads as "
+        "there are cores. Seconds are those of the machine for each ladder. "
+        f"{PEERS} {RATIOS} {about(found, 'cores')}"
+    )
+    return plain_table(pd.DataFrame(rows), caption)
+
+
+def together_table(found: Found) -> Exhibit:
+    """Tiny models trained at once, against one after another."""
+    rows = [
+        {"model": model_name(model), "models at once": count, **_ratio(each)}
+        for model, blocks in found["together"].items()
+        for count, each in blocks.items()
+    ]
+    caption = (
+        "An epoch of several tiny models trained at once (a study's `together`), against the same "
+        f"models one after another. {RATIOS} {about(found, 'together')}"
+    )
+    return plain_table(pd.DataFrame(rows), caption)
+
+
 def masks_table(found: Found) -> Exhibit:
     """A training step with half of the prunable weights masked, against a dense one."""
     rows = [
-        {"model": model_name(model), **_ratio(each), **_seconds(each, "masked", "dense")}
-        for model, each in found["masks"].items()
+        {
+            "size": size,
+            "model": model_name(model),
+            **_ratio(each),
+            **_seconds(each, "masked", "dense"),
+        }
+        for size, models in found["masks"].items()
+        for model, each in models.items()
     ]
     title = "A training step with half of the prunable weights masked, against a dense one"
     return _table(rows, found, "masks", title)
 
 
-def ladder_table(found: Found) -> Exhibit:
-    """A ladder as the main source ran it, by this library and by the source's own means."""
-    rows = [
-        {
-            "model": model_name(model),
-            **_ratio(each),
-            **_seconds(each, "ours", "theirs"),
-            "peak memory, MB": _megabytes(each["peak_bytes"], "ours", "theirs"),
-        }
-        for model, each in found["ladder"].items()
-    ]
-    amounts = " and ".join(f"{100 * amount:.0f} %" for amount in found["about"]["amounts"])
-    return _table(
-        rows,
-        found,
-        "ladder",
-        f"A ladder of the protocol as_published with the amounts {amounts}, training and pruning: "
-        "this library against the source's way (torch.nn.utils.prune, DataLoader, plain AdamW)",
-    )
-
-
 def pruning_table(found: Found) -> Exhibit:
     """Exact global pruning against `torch.nn.utils.prune.global_unstructured`."""
-    rows = [
-        {
-            "weights": f"{each['weights']:,}",
-            **_ratio(each),
-            **_seconds(each, "lthlib", "torch"),
-            "extra memory, MB": _megabytes(each["extra_bytes"], "lthlib", "torch"),
-            "masks differ in": f"{each['differing']:,} weights, "
-            f"{each['differing_beyond_ties']:,} of them no ties",
-        }
-        for each in found["pruning"].values()
-    ]
-    return _table(
-        rows,
-        found,
-        "pruning",
-        "Global magnitude pruning: this library against torch.nn.utils.prune.global_unstructured",
+    caption = (
+        "Global magnitude pruning to half, this library against "
+        "torch.nn.utils.prune.global_unstructured; at the larger size a processor runs the library "
+        "alone, since torch's way needs four times as much memory and minutes. Extra memory: above "
+        "the weights, scores and masks included. "
+        f"{RATIOS} {about(found, 'pruning')}"
     )
+    return plain_table(pd.DataFrame(map(_pruning_row, found["pruning"].values())), caption)
+
+
+def _pruning_row(each: Found) -> dict[str, str]:
+    row = {
+        "weights": f"{each['weights']:,}",
+        "seconds (minimum, median)": _times(each["seconds"]["lthlib"]),
+        "extra memory, MB": f"{each['extra_bytes']['lthlib'] / 1e6:,.0f}",
+        "extra memory over scores": f"{each['extra_bytes']['lthlib'] / (4 * each['weights']):.2f}",
+    }
+    if "torch" not in each["seconds"]:
+        return {**row, "ratio of medians": "", "torch's seconds": "", "torch's memory, MB": ""}
+    return {
+        **row,
+        **_ratio(each),
+        "torch's seconds": _times(each["seconds"]["torch"]),
+        "torch's memory, MB": f"{each['extra_bytes']['torch'] / 1e6:,.0f}",
+        "masks differ in": f"{each['differing']:,} weights, "
+        f"{each['differing_beyond_ties']:,} of them no ties",
+    }
 
 
 def streaming_table(found: Found) -> Exhibit:
@@ -106,14 +242,52 @@ def streaming_table(found: Found) -> Exhibit:
 
 def about(found: Found, part: str) -> str:
     """When and on what a part was measured."""
-    how = found["about"]
+    how = found["about"]["parts"][part]
     hardware = how["hardware"]
-    machine = hardware["processor"] if how["devices"][part] == "cpu" else hardware["device"]
-    small = " A small check, too short to be a measurement." if how["small"] else ""
+    machine = hardware["processor"] if hardware["device"] == "cpu" else hardware["device"]
+    threads = "all threads" if part == "cores" else "one thread"
+    small = " A small check, too short to be a measurement." if found["about"]["small"] else ""
     return (
-        f"Measured on {how['made'][:10]} on {machine} with one thread and torch "
-        f"{how['versions']['torch']}.{small}"
+        f"Measured on {how['made'][:10]} on {machine} ({hardware['cores']} cores) with {threads} "
+        f"and torch {how['versions']['torch']}, at commit {how['commit'][:7] or 'unknown'}.{small}"
     )
+
+
+RATIOS = (
+    "Ratios are of seconds, ours over theirs: below 1 the first is faster. The one of medians, in "
+    "brackets the lowest and highest of all turns; the ways took turns within one run."
+)
+_PEER = {"ours": "ours", "lightning": "Lightning", "loop": "plain loop", "trainer": "Trainer"}
+PEERS = (
+    "Lightning: pytorch-lightning's loop with its pruning callback, the main source's way; plain "
+    "loop: a DataLoader and torch.nn.utils.prune, the VSR authors' way; Trainer: Hugging Face's. "
+    "All with the same model, items, batch size and precision."
+)
+
+
+def _against(each: Found, names: Mapping[str, str] = _PEER) -> dict[str, str]:
+    return {
+        f"against {({**_PEER, **names})[peer]}": f"{ratio['ratio_of_medians']:.2f} "
+        f"({ratio['lowest_ratio']:.2f} to {ratio['highest_ratio']:.2f})"
+        for peer, ratio in each["against"].items()
+    }
+
+
+def _times(seconds: Found) -> str:
+    return f"{seconds['min']:.3g}, {seconds['median']:.3g}"
+
+
+def _peak(found: Found) -> str:
+    return ", ".join(f"{peak / 1e12:.3g} TFLOP/s in {kind}" for kind, peak in found["peak"].items())
+
+
+def _share(found: Found, speed: float, precision: str) -> str:
+    return f"{speed / found['peak'][precision]:.0%}"
+
+
+def _hours(seconds: float) -> str:
+    minutes = seconds / 60
+    return f"{minutes:.0f} minutes" if minutes < 120 else f"{minutes / 60:,.1f} hours"
 
 
 def _table(rows: list[dict[str, str]], found: Found, part: str, title: str) -> Exhibit:
@@ -143,3 +317,69 @@ def _seconds(each: Found, ours: str, theirs: str) -> dict[str, str]:
 
 def _megabytes(peak: Mapping[str, float], ours: str, theirs: str) -> str:
     return f"{peak[ours] / 1e6:,.0f} against {peak[theirs] / 1e6:,.0f}"
+
+
+def report_table(found: Found) -> Exhibit:
+    """Time and memory of a report as its records grow."""
+    part = found["report"]
+    kinds = {
+        "runs": "runs, one process",
+        "several": "runs, {processes} processes",
+        "packs": "packs, one process",
+    }
+    rows = [
+        {
+            "records": kind.format(**each),
+            "runs": f"{int(runs):,}",
+            "seconds": f"{each['seconds']:,.1f}",
+            **{
+                f"{step}, seconds": f"{each[name]['seconds']:,.1f}"
+                for name, step in (("verify", "check"), ("read", "read and measure"),
+                                   ("judge", "judge"))
+            },
+            "most memory, GB": f"{each['peak_bytes'] / 1e9:.2f}",
+        }
+        for name, kind in kinds.items()
+        for runs, each in part[name].items()
+    ]  # fmt: skip
+    form = part["form"]
+    slopes = ", ".join(
+        f"{part[f'growth of {kind}']['seconds']:.2f} for {kind}" for kind in ("runs", "packs")
+    )
+    caption = (
+        f"Runs made up after those of the preset quick: studies of {form['seeds']} seeds, each run "
+        f"with {form['levels']} levels, {form['records']} records of {form['items']:,} test items "
+        f"and {form['bytes'] / 1e6:.2f} MB. Check: every file against its SHA-256, as `lth verify` "
+        "does. Read and measure: quality, agreements, the gate, fidelity between all records of a "
+        "study, and its floor. Judge: every test of the verdicts. Each line is a fresh process, "
+        "nothing is kept from one to the next, and the files lie in the page cache. Memory is that "
+        "of all its processes beside the page cache. Seconds grow with the number of runs to the "
+        f"power {slopes} (slope in logarithms; 1 is linear). {about(found, 'report')}"
+    )
+    return plain_table(pd.DataFrame(rows), caption)
+
+
+def writing_table(found: Found) -> Exhibit:
+    """What writing records takes of a run."""
+    part = found["writing"]
+    computed = part["seconds"]["training and evaluation"]
+    names = {"items": "the test items", "levels": "its levels", "finish": "the finished run"}
+    rows = [
+        {
+            "written": text,
+            "seconds": f"{part['seconds'][name]:.2f}",
+            "share of training and evaluation, %": f"{100 * part['seconds'][name] / computed:.2f}",
+        }
+        for name, text in names.items()
+    ]
+    total = part["share"] * computed
+    share = f"{100 * part['share']:.2f}"
+    rows.append({"written": "all", "seconds": f"{total:.2f}", list(rows[0])[2]: share})
+    caption = (
+        f"Records of one run of {model_name(part['model'])} as in the preset quick: "
+        f"{part['levels']} levels, {part['trainings']} trainings of {part['epochs']} epochs, "
+        f"{part['bytes'] / 1e6:.2f} MB. Seconds from a finished level to its seal on the disk, the "
+        f"wait for the disk included, beside {computed:,.1f} s of training and evaluation. "
+        f"{about(found, 'writing')}"
+    )
+    return plain_table(pd.DataFrame(rows), caption)

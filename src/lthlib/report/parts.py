@@ -6,7 +6,7 @@ from typing import Any
 
 from lthlib.records import RecordStore
 from lthlib.reference import PARTS
-from lthlib.report.reading import Reading, read, recorded_part
+from lthlib.report.reading import Reading, read_many, recorded_part
 
 
 def held_part(part: str, store: RecordStore, **choices: Any) -> list[Reading]:
@@ -14,7 +14,7 @@ def held_part(part: str, store: RecordStore, **choices: Any) -> list[Reading]:
 
     Raises RecordError for a run that is there and damaged.
     """
-    return [read(study, store) for study in recorded_part(part, store, **choices)]
+    return read_many(recorded_part(part, store, **choices), store)
 
 
 def not_run(*parts: str) -> str:

@@ -2,17 +2,76 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
+import weakref
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from itertools import groupby, pairwise
+from typing import Any, ClassVar
 
+import numpy as np
 import pandas as pd
 
 from lthlib.errors import RecordError
 from lthlib.records import RecordStore
 from lthlib.report import measures
+from lthlib.report.answers.kept import same_skill
 from lthlib.report.exhibits import model_name
+from lthlib.report.statistics import DENSE_LEVEL
 from lthlib.study import Study, reference
+
+AT_ONCE = 100
+"""Runs that are measured at once, where their items are the same."""
+PARALLEL_FROM = 2_000
+"""Runs from which on several processes are worth their start, which takes seconds."""
+MOST_WORKERS = 4
+"""Each takes a third of a gigabyte."""
+MOST_ROWS = 3_000_000
+"""Predictions that are held at once, over all readings: about a gigabyte."""
+
+
+class Stored:
+    """Predictions that are read when they are asked for, and let go when others need the room.
+
+    A page of a few studies holds all of them, and a thousand studies take no more memory than a
+    few: what is measured of predictions is kept, and they themselves are mostly not asked for.
+    """
+
+    _recent: ClassVar[list[weakref.ref[Stored]]] = []
+
+    def __init__(self, store: RecordStore, runs: Sequence[str]) -> None:
+        self.store, self.runs = store, list(runs)
+        self.frame: pd.DataFrame | None = None
+
+    def read(self) -> pd.DataFrame:
+        """As they are recorded; raises RecordError for a run that is missing or damaged."""
+        found = self.store.table("predictions", self.runs) if self.frame is None else self.frame
+        self.frame = found
+        others = [held for held in (ref() for ref in Stored._recent) if held not in (None, self)]
+        rows = len(found)
+        for other in others:
+            rows += 0 if other.frame is None else len(other.frame)
+            if rows > MOST_ROWS:
+                other.frame = None
+        holding = [self, *(other for other in others if other.frame is not None)]
+        Stored._recent[:] = [weakref.ref(held) for held in holding]
+        return found
+
+
+class _Predictions:
+    """The field of a reading that holds predictions, or knows where they are stored."""
+
+    def __get__(self, reading: Reading | None, _: object = None) -> pd.DataFrame:
+        if reading is None:
+            raise AttributeError("predictions are a reading's own")  # the field has no default
+        held: pd.DataFrame | Stored = vars(reading)["predictions"]
+        return held.read() if isinstance(held, Stored) else held
+
+    def __set__(self, reading: Reading, value: pd.DataFrame | Stored) -> None:
+        vars(reading)["predictions"] = value
 
 
 @dataclass(frozen=True)
@@ -21,6 +80,8 @@ class Reading:
 
     floor: mean fidelity between dense models of different seeds; None with one seed.
     about: study.json of each run.
+    predictions: a frame, or where one is stored; read from there as a frame either way.
+    skill: :func:`lthlib.report.answers.kept.same_skill` of the tickets; None: not measured yet.
     """
 
     study: Study
@@ -32,8 +93,9 @@ class Reading:
     gate: pd.DataFrame
     matrix: pd.DataFrame
     floor: float | None
-    predictions: pd.DataFrame
     store: RecordStore
+    predictions: _Predictions = _Predictions()
+    skill: pd.DataFrame | None = None
 
     @property
     def runs(self) -> list[str]:
@@ -64,35 +126,154 @@ def read(study: Study, store: RecordStore) -> Reading:
     Raises RecordError for a run that is missing or damaged, and where the measures of a record do
     not fit together.
     """
-    names = study.run_ids()
-    predictions = store.table("predictions", names)
-    levels = store.table("levels", names)
-    about = tuple(store.study(name) for name in names)
-    for run in about[1:]:
-        store.check_identity(run["run"], about[0]["identity"])
-    runs = pd.DataFrame(
-        {"run": names, "model": study.model, "task": study.task, "seed": list(study.seeds)}
-    )
+    return _read_batch([study], store)[0]
 
-    def describe(frame: pd.DataFrame) -> pd.DataFrame:
-        return measures.describe(frame, levels, runs)
 
-    agreements = measures.agreements(predictions)
+def read_many(
+    studies: Sequence[Study], store: RecordStore, *, workers: int | None = None
+) -> list[Reading]:
+    """:func:`read` of each study, measured many at a time, which is several times as fast.
+
+    workers: processes; None: as many as :func:`processes` says.
+    Raises RecordError as :func:`read` does.
+    """
+    batches = _batches(studies)
+    if workers is None:
+        workers = processes(sum(len(study.seeds) for study in studies))
+    if workers == 1 or len(batches) < 2:
+        found = [_read_batch(batch, store) for batch in batches]
+    else:
+        # Not forked: a page's process may have threads.
+        spawn = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(min(workers, len(batches)), mp_context=spawn) as pool:
+            found = list(pool.map(partial(_read_batch, store=store), batches))
+    return [reading for batch in found for reading in batch]
+
+
+def processes(runs: int) -> int:
+    """How many processes read so many runs: one, and several of very many."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    cores = len(affinity(0)) if affinity else os.cpu_count() or 1
+    return min(cores, MOST_WORKERS) if runs >= PARALLEL_FROM else 1
+
+
+def _batches(studies: Sequence[Study]) -> list[list[Study]]:
+    """Neighbours that answer the same items, as far as their settings tell."""
+    batches: list[list[Study]] = []
+    for _, alike in groupby(studies, lambda s: (s.task, s.data_seed, s.test_items)):
+        runs = AT_ONCE
+        for study in alike:
+            if runs + len(study.seeds) > AT_ONCE:
+                batches.append([])
+                runs = 0
+            batches[-1].append(study)
+            runs += len(study.seeds)
+    return batches
+
+
+def _read_batch(studies: Sequence[Study], store: RecordStore) -> list[Reading]:
+    names = [study.run_ids() for study in studies]
+    try:
+        grid = measures.grid_of(store.answers([run for own in names for run in own]))
+        if len(studies) == 1 or (grid.whole and grid.binary.all()):
+            return _measured(studies, store, grid)
+    except RecordError:
+        if len(studies) == 1:
+            raise
+        return [reading for study in studies for reading in _read_batch([study], store)]
+    # Other items, or answers of many classes: each by itself.
+    return [
+        reading
+        for study, own in zip(studies, names, strict=True)
+        for reading in _measured([study], store, _of_runs(grid, own))
+    ]
+
+
+def _measured(studies: Sequence[Study], store: RecordStore, grid: measures.Grid) -> list[Reading]:
+    """Readings of studies whose answers lie in one grid; of several: all of it, False or True."""
+    names = [study.run_ids() for study in studies]
+    about = [_about(own, store) for own in names]
+    levels = [store.table("levels", own) for own in names]
+    runs = [
+        pd.DataFrame({"run": own, "model": s.model, "task": s.task, "seed": list(s.seeds)})
+        for s, own in zip(studies, names, strict=True)
+    ]
+    facts = pd.concat([table[measures.FACTS] for table in levels])
+    levels = [measures.describe_runs(*both) for both in zip(levels, runs, strict=True)]
+
+    def split(frame: pd.DataFrame) -> list[pd.DataFrame]:
+        return _by_study(measures.describe(frame, facts, pd.concat(runs)), names)
+
+    agreements = measures.agreements(grid)
     measures.require_identities(agreements)
-    matrix = measures.fidelity_matrix(predictions, stage=study.judged_stage)
-    return Reading(
-        study=study,
-        source=store.files.url,
-        about=about,
-        levels=levels.merge(runs, on="run"),
-        quality=describe(measures.quality(predictions)),
-        agreements=describe(agreements),
-        gate=describe(measures.beats_trivial(predictions)),
-        matrix=matrix,
-        floor=measures.seed_floor(matrix),
-        predictions=predictions,
-        store=store,
+    quality, agreement, gate = (
+        split(frame) for frame in (measures.quality(grid), agreements, measures.beats_trivial(grid))
     )
+    skill = _skills(grid, studies, names)
+    readings = []
+    for number, study in enumerate(studies):
+        matrix = measures.fidelity_matrix(_of_runs(grid, names[number]), stage=study.judged_stage)
+        reading = Reading(
+            study=study,
+            source=store.files.url,
+            about=about[number],
+            levels=levels[number],
+            quality=quality[number],
+            agreements=agreement[number],
+            gate=gate[number],
+            matrix=matrix,
+            floor=measures.seed_floor(matrix),
+            predictions=Stored(store, names[number]),
+            store=store,
+            skill=skill[number],
+        )
+        readings.append(reading)
+    return readings
+
+
+def _of_runs(grid: measures.Grid, runs: Sequence[str]) -> measures.Grid:
+    held = grid.records["run"].isin(runs).to_numpy(dtype=bool)
+    return grid if held.all() else grid.where(held)
+
+
+def _about(runs: Sequence[str], store: RecordStore) -> tuple[dict[str, Any], ...]:
+    """study.json of each run, all made by the same code, weights and data."""
+    about = tuple(store.studies(runs))
+    for run in about[1:]:
+        store.compare_identity(run, about[0]["identity"])
+    return about
+
+
+def _by_study(frame: pd.DataFrame, names: Sequence[Sequence[str]]) -> list[pd.DataFrame]:
+    """The rows of each study's runs, in their order."""
+    if len(names) == 1:
+        return [frame]
+    number = {run: place for place, own in enumerate(names) for run in own}
+    of_rows = np.array([number[run] for run in frame["run"].tolist()])
+    order = np.argsort(of_rows, kind="stable")
+    ends = np.searchsorted(of_rows[order], np.arange(len(names) + 1)).tolist()
+    ranked = frame.take(order)
+    parts = [ranked.iloc[begin:end] for begin, end in pairwise(ends)]
+    return [part.set_axis(pd.RangeIndex(len(part))) for part in parts]
+
+
+def _skills(
+    grid: measures.Grid, studies: Sequence[Study], names: Sequence[Sequence[str]]
+) -> list[pd.DataFrame | None]:
+    """same_skill of each study's tickets; None where it has none, or answers of many classes."""
+    found: list[pd.DataFrame | None] = [None] * len(studies)
+    if not grid.binary.all():
+        return found
+    for stage in {study.judged_stage for study in studies}:
+        own = [i for i, study in enumerate(studies) if study.judged_stage == stage]
+        runs = [run for i in own for run in names[i]]
+        tickets = measures.grid_of_tickets(_of_runs(grid, runs), stage)
+        if (tickets.records["level"] == DENSE_LEVEL).all():
+            continue
+        skill = same_skill(tickets)
+        for i, part in zip(own, _by_study(skill, [names[i] for i in own]), strict=True):
+            found[i] = part if len(part) else None
+    return found
 
 
 def recorded(study: Study, store: RecordStore) -> Study:
@@ -123,7 +304,7 @@ def read_part(part: str, store: RecordStore, **choices: Any) -> list[Reading]:
     studies = recorded_part(part, store, **choices)
     if not studies:
         raise _none_of(reference(part, **choices)[0], store)
-    return [read(study, store) for study in studies]
+    return read_many(studies, store)
 
 
 def _held(study: Study, store: RecordStore) -> Study | None:

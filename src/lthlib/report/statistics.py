@@ -29,6 +29,8 @@ MIN_SEEDS = 3
 # 2 ** 12 patterns of signs can be counted out; beyond, a t test needs no such help.
 MOST_FLIPPED = 12
 
+Bools = npt.NDArray[np.bool_]
+Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
 
@@ -69,9 +71,14 @@ def t_interval(values: Iterable[float], level: float = 0.95) -> Interval:
     if numbers.size == 1:
         return Interval(None, None, 1, "no interval: one seed")
     mean, error = numbers.mean(), numbers.std(ddof=1) / np.sqrt(numbers.size)
-    reach = float(stats.t.ppf((1 + level) / 2, numbers.size - 1) * error)
+    reach = float(_t_quantile(level, numbers.size - 1) * error)
     kind = f"{percent(level)} t interval over {numbers.size} seeds"
     return Interval(float(mean - reach), float(mean + reach), int(numbers.size), kind)
+
+
+@lru_cache
+def _t_quantile(level: float, freedom: int) -> float:
+    return float(stats.t.ppf((1 + level) / 2, freedom))
 
 
 def proportion_interval(successes: int, n: int, level: float = 0.95) -> Interval:
@@ -259,7 +266,17 @@ def holm(p: pd.Series[float]) -> pd.Series[float]:
     adjusted = pd.Series(pd.NA, index=p.index, dtype="Float64")
     tested = p.notna()
     if tested.any():
-        adjusted[tested] = pingouin.multicomp(p[tested].astype(float).tolist(), method="holm")[1]
+        adjusted[tested] = holm_rows(np.asarray(p[tested], dtype=np.float64)[None])[0]
+    return adjusted
+
+
+def holm_rows(p: Floats) -> Floats:
+    """Each row of p-values adjusted after Holm (1979), as one family; p: [F, tests]."""
+    tests = p.shape[1]
+    order = np.argsort(p, axis=1)
+    stepped = np.take_along_axis(p, order, axis=1) * (tests - np.arange(tests))
+    adjusted = np.empty_like(p)
+    np.put_along_axis(adjusted, order, np.maximum.accumulate(stepped, axis=1).clip(max=1), axis=1)
     return adjusted
 
 
@@ -287,10 +304,21 @@ def sign_flip_p(differences: Iterable[float]) -> float | None:
     numbers = np.asarray(list(differences), dtype=np.float64)
     if len(numbers) > MOST_FLIPPED:
         return None
-    test = stats.permutation_test(
-        (numbers,), np.mean, permutation_type="samples", vectorized=True, n_resamples=np.inf
-    )
-    return float(test.pvalue)
+    return float(sign_flip_rows(numbers[None])[0])
+
+
+def sign_flip_rows(differences: Floats) -> Floats:
+    """:func:`sign_flip_p` of each row, [tests, seeds] with at most twelve seeds."""
+    # All patterns of a few dozen rows at a time take some ten megabytes.
+    parts = np.array_split(differences, -(-len(differences) // 64)) if len(differences) else []
+    found = [
+        stats.permutation_test(
+            (part,), np.mean, permutation_type="samples", vectorized=True, n_resamples=np.inf,
+            axis=1,
+        ).pvalue
+        for part in parts
+    ]  # fmt: skip
+    return np.concatenate(found) if found else np.zeros(0)
 
 
 def wilcoxon_p(differences: Iterable[float]) -> float:
@@ -302,11 +330,17 @@ def wilcoxon_p(differences: Iterable[float]) -> float:
     >>> wilcoxon_p([0.1, 0.2, 0.2, 0.0, -0.1])
     0.375
     """
-    numbers = np.asarray(list(differences), dtype=np.float64)
+    return float(wilcoxon_rows(np.asarray(list(differences), dtype=np.float64)[None])[0])
+
+
+def wilcoxon_rows(differences: Floats) -> Floats:
+    """:func:`wilcoxon_p` of each row, [tests, seeds]."""
+    if differences.shape[1] > MOST_FLIPPED:
+        found = [stats.wilcoxon(row, zero_method="pratt").pvalue for row in differences]
+        return np.array(found, dtype=np.float64)
     # Ties must not hang on the last bit of a difference between shares.
-    ranks = stats.rankdata(np.round(abs(numbers), 12))
-    exact = sign_flip_p(np.sign(np.round(numbers, 12)) * ranks)
-    return float(stats.wilcoxon(numbers, zero_method="pratt").pvalue) if exact is None else exact
+    ranks = stats.rankdata(np.round(abs(differences), 12), axis=1)
+    return sign_flip_rows(np.sign(np.round(differences, 12)) * ranks)
 
 
 def detectable_difference(sd: float, n: int) -> float:
@@ -335,10 +369,16 @@ def seeds_for_equivalence(sd: float, margin: float, *, most: int = 1000) -> int 
     >>> seeds_for_equivalence(0.01, 0.01)
     11
     """
-    n = np.arange(MIN_SEEDS, most + 1)
-    beyond = stats.nct.sf(stats.t.ppf(1 - ALPHA, n - 1), n - 1, margin * np.sqrt(n) / sd)
-    enough = n[2 * beyond - 1 >= POWER]
-    return int(enough[0]) if len(enough) else None
+    first, step = MIN_SEEDS, 32
+    while first <= most:
+        # Most often few seeds are enough, and the noncentral t is slow.
+        n = np.arange(first, min(first + step, most + 1))
+        beyond = stats.nct.sf(stats.t.ppf(1 - ALPHA, n - 1), n - 1, margin * np.sqrt(n) / sd)
+        enough = n[2 * beyond - 1 >= POWER]
+        if len(enough):
+            return int(enough[0])
+        first, step = int(n[-1]) + 1, 4 * step
+    return None
 
 
 def _split(

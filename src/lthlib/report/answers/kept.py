@@ -24,7 +24,17 @@ import pandas as pd
 import pingouin
 
 from lthlib.errors import RecordError
-from lthlib.report.measures import CELLS, RECORD, Bools, Floats, Grid, Ints, at_stage, grid_of
+from lthlib.report.measures import (
+    CELLS,
+    RECORD,
+    Bools,
+    Floats,
+    Grid,
+    Ints,
+    Predictions,
+    at_stage,
+    grid_of,
+)
 from lthlib.report.statistics import (
     DENSE_LEVEL,
     MIN_SEEDS,
@@ -44,7 +54,7 @@ EXPECTED = (
 
 
 # -- what every measure would be if ... -----------------------------------------------------------
-def label_blind(predictions: pd.DataFrame) -> pd.DataFrame:
+def label_blind(predictions: Predictions) -> pd.DataFrame:
     """Every measure of a model that has the pruned model's share of each answer and sees nothing.
 
     Within each finding the pruned model gives answer k with share q_k. A model that gives it with
@@ -75,7 +85,7 @@ def label_blind(predictions: pd.DataFrame) -> pd.DataFrame:
     return _expected(records, joint.sum(axis=4, keepdims=True) * share)
 
 
-def same_skill(predictions: pd.DataFrame) -> pd.DataFrame:
+def same_skill(predictions: Predictions) -> pd.DataFrame:
     """Every measure of a model with the pruned model's skill, whose errors are independent.
 
     Given the label, the pruned model answers k with share q_k(y); a model that does so without
@@ -108,14 +118,14 @@ def shuffled(predictions: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
     return frame.assign(**{name: frame[name].take(order).array for name in answers})
 
 
-def _joint(predictions: pd.DataFrame) -> tuple[Floats, pd.DataFrame]:
+def _joint(predictions: Predictions) -> tuple[Floats, pd.DataFrame]:
     """[R, D, K, K, K], decisions by finding, label, dense answer, own answer; and the R records."""
     grid = grid_of(predictions)
     dense = grid.dense()
     beside = grid.prediction[dense]
     classes = max(2, int(max(grid.label.max(), grid.prediction.max())) + 1)
     mixed = (grid.label * classes + beside) * classes + grid.prediction
-    tally = grid.tally("decision", mixed)
+    tally = grid.tally(mixed)
     tally = np.pad(tally, [(0, 0), (0, 0), (0, classes**3 - tally.shape[2])])
     pruned = np.flatnonzero(dense != np.arange(len(dense)))
     joint = tally[pruned].reshape(len(pruned), -1, classes, classes, classes).astype(np.float64)
@@ -202,7 +212,7 @@ def beside_null(
 
 
 # -- the floor: what training alone changes -------------------------------------------------------
-def seed_floors(matrix: pd.DataFrame) -> pd.DataFrame:
+def seed_floors(matrix: pd.DataFrame, *, groups: Sequence[str] = ()) -> pd.DataFrame:
     """Fidelity between seeds, of dense models and of tickets, as one number a run and level.
 
     matrix: see :func:`lthlib.report.measures.fidelity_matrix`. Each is a mean over pairs of seeds:
@@ -216,19 +226,21 @@ def seed_floors(matrix: pd.DataFrame) -> pd.DataFrame:
     pseudo-value instead (:func:`pseudo_values`), whose mean is the mean over all pairs and whose t
     interval covers as it should.
 
-    Returns run, level (dense left out), floor, other_ticket; no rows with one seed.
+    groups: columns that tell several studies apart, each with pairs of its own.
+
+    Returns groups, run, level (dense left out), floor, other_ticket; no rows with one seed.
     """
     between = matrix[matrix["run_a"] != matrix["run_b"]]
     one = between[between["level_a"] == DENSE_LEVEL].rename(columns={"level_b": "level"})
     turned = one.rename(columns={"run_a": "run_b", "run_b": "run_a"})
     both = pd.concat([one, turned], ignore_index=True)
-    means = both.groupby(["run_a", "level"])["fidelity"].mean().reset_index()
+    means = both.groupby([*groups, "run_a", "level"])["fidelity"].mean().reset_index()
     means = means.rename(columns={"run_a": "run"})
-    means["pairs"] = means.groupby("level")["fidelity"].transform(pseudo_values)
+    means["pairs"] = means.groupby([*groups, "level"])["fidelity"].transform(pseudo_values)
     dense = means["level"] == DENSE_LEVEL
-    floor = means[dense].rename(columns={"pairs": "floor"})[["run", "floor"]]
+    floor = means[dense].rename(columns={"pairs": "floor"})[[*groups, "run", "floor"]]
     others = means[~dense].rename(columns={"pairs": "other_ticket"})
-    return others[["run", "level", "other_ticket"]].merge(floor, on="run")
+    return others[[*groups, "run", "level", "other_ticket"]].merge(floor, on=[*groups, "run"])
 
 
 def pseudo_values(means: pd.Series[float]) -> pd.Series[float]:
@@ -245,7 +257,9 @@ def pseudo_values(means: pd.Series[float]) -> pd.Series[float]:
     return means if n < 3 else (2 * (n - 1) * means - n * means.mean()) / (n - 2)
 
 
-def relative_fidelity(agreements: pd.DataFrame, floors: pd.DataFrame) -> pd.DataFrame:
+def relative_fidelity(
+    agreements: pd.DataFrame, floors: pd.DataFrame, *, groups: Sequence[str] = ()
+) -> pd.DataFrame:
     """Fidelity of the main branch against its floor; floors: of :func:`seed_floors`.
 
     Adds the columns of the floors, and
@@ -253,31 +267,35 @@ def relative_fidelity(agreements: pd.DataFrame, floors: pd.DataFrame) -> pd.Data
             dense model's answers than a second training of the dense model would
         own_answers = F - other_ticket: what belonging to the same seed adds
     From three seeds on they are jackknife pseudo-values over seeds, as the floors are. All are <NA>
-    for controls, and with one seed, which has no floor.
+    for controls, and with one seed, which has no floor. groups: as for the floors.
     """
     ours = floors.assign(branch="main")
-    keys = ["run", "level", "branch"]
+    keys = [*groups, "run", "level", "branch"]
     joined = agreements.merge(ours, on=keys, how="left", validate="many_to_one")
     joined = joined.astype(dict.fromkeys(["floor", "other_ticket"], "Float64"))
-    by = ["level", "branch", *(["stage"] if "stage" in joined.columns else [])]
-    ratios = [_ratio_values(part) for _, part in joined.groupby(by, sort=False)]
+    by = [*groups, "level", "branch", *(["stage"] if "stage" in joined.columns else [])]
+    fidelity, floor = (
+        joined[name].to_numpy(dtype=np.float64, na_value=np.nan) for name in ("fidelity", "floor")
+    )
+    ratios = np.full(len(joined), np.nan)
+    for own in joined.groupby(by).indices.values():
+        ratios[own] = _ratio_values(fidelity[own], floor[own])
     return joined.assign(
-        relative_fidelity=pd.concat(ratios).reindex(joined.index),
+        relative_fidelity=pd.array(ratios, dtype="Float64"),
         own_answers=joined["fidelity"] - joined["other_ticket"],
     )
 
 
-def _ratio_values(part: pd.DataFrame) -> pd.Series[float]:
+def _ratio_values(fidelity: Floats, floor: Floats) -> Floats:
     """Pseudo-values of mean fidelity over mean floor, of the seeds of one level."""
-    fidelity, floor = (part[name].astype("Float64") for name in ("fidelity", "floor"))
-    n = len(part)
-    if n < 3 or floor.isna().any():
+    n = len(fidelity)
+    if n < 3 or np.isnan(floor).any():
         return fidelity / floor
     # The floor's own pseudo-values give back the mean over the pairs without each seed.
     without = (n * floor.mean() - floor) / (n - 1)
     left_out = (n * fidelity.mean() - fidelity) / (n - 1) / without
     whole = fidelity.mean() / floor.mean()
-    return n * whole - (n - 1) * left_out
+    return np.asarray(n * whole - (n - 1) * left_out)
 
 
 # -- the same items at several seeds --------------------------------------------------------------
@@ -687,7 +705,7 @@ def _groups(grid: Grid, items: pd.DataFrame, column: str) -> pd.Series[str]:
 
 def _blind_chances(grid: Grid, dense: Ints) -> tuple[Floats, Floats]:
     """[R, C] each: chance that the label-blind model is right, and that it agrees with dense."""
-    given = grid.tally("decision", grid.prediction)
+    given = grid.tally(grid.prediction)
     classes = max(given.shape[2], int(max(grid.label.max(), dense.max())) + 1)
     given = np.pad(given, [(0, 0), (0, 0), (0, classes - given.shape[2])])
     share = given / np.maximum(given.sum(axis=2, keepdims=True), 1)

@@ -20,23 +20,24 @@ from lthlib.report.judgement.equivalence import (
     MARGIN,
     NOT_APPLICABLE,
     UNTRAINED,
-    tost,
     verdict,
 )
 from lthlib.report.judgement.families import adjust
-from lthlib.report.measures import RECORD, at_stage
-from lthlib.report.reading import Reading, joined
+from lthlib.report.measures import RECORD, grid_of_tickets
+from lthlib.report.reading import Reading
 from lthlib.report.statistics import (
     ALPHA,
     DENSE_LEVEL,
+    MOST_FLIPPED,
+    Bools,
     Floats,
     detectable_difference,
     hedges_g_av,
     refusal,
     seeds_for_equivalence,
-    sign_flip_p,
+    sign_flip_rows,
     t_interval,
-    wilcoxon_p,
+    wilcoxon_rows,
 )
 from lthlib.study import Study
 
@@ -59,30 +60,58 @@ def scores(readings: Sequence[Reading]) -> pd.DataFrame:
     fidelity_skill, the fidelity of a model with the ticket's accuracy whose errors are independent
     of dense (see :func:`lthlib.report.answers.kept.same_skill`).
     """
-    parts = [_scores(reading) for reading in readings]
-    if not parts:
+    if not readings:
         raise RecordError("no records to compare: read at least one study")
-    return pd.concat(parts, ignore_index=True)
-
-
-def _scores(reading: Reading) -> pd.DataFrame:
-    kept = relative_fidelity(joined([reading], "agreements"), seed_floors(reading.matrix))
-    skill = same_skill(_tickets(reading)).rename(columns={"fidelity": "fidelity_skill"})
-    frame = joined([reading], "quality").drop(columns="flags")
+    # All studies at once: a merge of two small frames costs as much as one of two large ones.
+    agreements, floors = _stacked(readings, "agreements"), _floors(readings)
+    kept = relative_fidelity(agreements, floors, groups=[_READING])
+    skill = _all([_skill(reading) for reading in readings])
+    frame = _stacked(readings, "quality").drop(columns="flags")
     for other, columns in (
-        (joined([reading], "gate"), ["beats"]),
-        (joined([reading], "levels"), ["validation_accuracy"]),
+        (_stacked(readings, "gate"), ["beats"]),
+        (_stacked(readings, "levels"), ["validation_accuracy"]),
         (kept, ["fidelity", "relative_fidelity"]),
-        (skill, ["fidelity_skill"]),
+        (skill.rename(columns={"fidelity": "fidelity_skill"}), ["fidelity_skill"]),
     ):
-        frame = frame.merge(other[[*RECORD, *columns]], on=RECORD, how="left", validate="1:1")
-    return frame.assign(**study_columns(reading.study))
+        on = [_READING, *RECORD]
+        frame = frame.merge(other[[*on, *columns]], on=on, how="left", validate="1:1")
+    about = pd.DataFrame([study_columns(reading.study) for reading in readings])
+    named = about.take(frame[_READING].to_numpy(dtype=np.int64)).set_index(frame.index)
+    return frame.drop(columns=_READING).join(named)
 
 
-def _tickets(reading: Reading) -> pd.DataFrame:
-    """Predictions of dense and of tickets, no controls."""
-    predictions = at_stage(reading.predictions, reading.stage)
-    return predictions[predictions["branch"] == "main"]
+_READING = "_reading"
+"""The place of a row's reading among those that are given."""
+
+
+def _all(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Frames one below the other, each row with the number of its own."""
+    number = np.repeat(np.arange(len(frames)), [len(frame) for frame in frames])
+    return pd.concat(frames, ignore_index=True).assign(**{_READING: number})
+
+
+def _stacked(readings: Sequence[Reading], name: str) -> pd.DataFrame:
+    """One frame of all readings, each at its own stage."""
+    frame = _all([getattr(reading, name) for reading in readings])
+    stages = np.array([reading.stage for reading in readings])[frame[_READING].to_numpy()]
+    held = (frame["stage"].to_numpy() == stages) | (frame["level"] == DENSE_LEVEL).to_numpy()
+    rows: pd.DataFrame = frame.loc[held]
+    return rows
+
+
+def _floors(readings: Sequence[Reading]) -> pd.DataFrame:
+    """Floors of each reading; the pairs of records that floors need are a small part of all."""
+    pairs = []
+    for reading in readings:
+        level, run_a, run_b = (reading.matrix[c].to_numpy() for c in ("level_a", "run_a", "run_b"))
+        pairs.append(reading.matrix[(level == DENSE_LEVEL) & (run_a != run_b)])
+    return seed_floors(_all(pairs), groups=[_READING])
+
+
+def _skill(reading: Reading) -> pd.DataFrame:
+    if reading.skill is not None:
+        return reading.skill
+    return same_skill(grid_of_tickets(reading.predictions, reading.stage))
 
 
 def study_columns(study: Study) -> dict[str, Any]:
@@ -105,45 +134,52 @@ def contrasts(scored: pd.DataFrame) -> pd.DataFrame:
     Returns study ... sparsity_all, against, run, accuracy, reference, difference, beats,
     reference_beats. Raises RecordError for a study without dense rows.
     """
-    return pd.concat([_contrasts(part) for _, part in scored.groupby("study")], ignore_index=True)
-
-
-def _contrasts(part: pd.DataFrame) -> pd.DataFrame:
-    name = part["study"].iloc[0]
-    twice = part[part.duplicated(["run", "level", "branch"])]
-    if len(twice):
-        row = twice.iloc[0]
-        raise RecordError(f"{row['run']}: level {row['level']}, {row['branch']} is there twice")
-    if not (part["level"] == DENSE_LEVEL).any():
-        raise RecordError(f"{name} has no dense row (level 0) to compare with: keep it")
-    wide = part.set_index(["branch", "level", "run"])[["accuracy", "beats"]]
-    runs = sorted(part["run"].unique())
-    pruned = part[part["level"] != DENSE_LEVEL]
+    _check_scores(scored)
+    pruned = scored[scored["level"] != DENSE_LEVEL]
     facts = pruned.groupby([*STUDY, "level"])[["sparsity", "sparsity_all"]].mean().reset_index()
-    rows = []
-    for _, level in facts.iterrows():
-        number = int(level["level"])
-        recorded = set(pruned.loc[pruned["level"] == number, "branch"])
-        ticket = _of_runs(wide, "main", number, runs)
+    runs: dict[str, list[str]] = {}
+    for study, run in sorted(set(zip(scored["study"], scored["run"], strict=True))):
+        runs.setdefault(study, []).append(run)
+    keys = zip(*(scored[c].tolist() for c in ("study", "level", "branch", "run")), strict=True)
+    place = {key: row for row, key in enumerate(keys)}
+    recorded = {key[:3] for key in place}
+    rows = []  # the row of facts, reference, run, and the places of ticket and reference
+    levels = zip(facts["study"].tolist(), facts["level"].tolist(), strict=True)
+    for fact, (study, level) in enumerate(levels):
         for against in REFERENCES:
             if against == AGAINST_DENSE:
-                reference = _of_runs(wide, "main", DENSE_LEVEL, runs)
-            elif against in recorded:
-                reference = _of_runs(wide, against, number, runs)
-            else:
+                reference = (study, DENSE_LEVEL, "main")
+            elif (reference := (study, level, against)) not in recorded:
                 continue
-            both = ticket.join(reference.add_prefix("reference_")).reset_index(names="run")
-            rows.append(both.assign(**level, against=against))
-    table = pd.concat(rows, ignore_index=True).rename(columns={"reference_accuracy": "reference"})
-    table["difference"] = table["accuracy"] - table["reference"]
+            for run in runs[study]:
+                ticket = place.get((study, level, "main", run), -1)
+                rows.append((fact, against, run, ticket, place.get((*reference, run), -1)))
+    facts_of, against_of, run_of, ours_at, theirs_at = map(list, zip(*rows, strict=True))
+    table = facts.take(facts_of).reset_index(drop=True).assign(against=against_of, run=run_of)
+    sides = scored[["accuracy", "beats"]].reset_index(drop=True)
+    # Where a run lacks a record, its place is none of the index, and its numbers are <NA>.
+    ours, theirs = (sides.reindex(p).reset_index(drop=True) for p in (ours_at, theirs_at))
+    table = table.assign(
+        accuracy=ours["accuracy"],
+        reference=theirs["accuracy"],
+        difference=ours["accuracy"] - theirs["accuracy"],
+        beats=ours["beats"],
+        reference_beats=theirs["beats"],
+    )
     values = ["accuracy", "reference", "difference", "beats", "reference_beats"]
     return table[[*CONDITION, "against", "run", *values]]
 
 
-def _of_runs(wide: pd.DataFrame, branch: str, level: int, runs: Sequence[str]) -> pd.DataFrame:
-    """[runs] rows, <NA> for a run that lacks this record."""
-    wanted = pd.MultiIndex.from_product([[branch], [level], runs])
-    return wide.reindex(wanted).droplevel([0, 1])
+def _check_scores(scored: pd.DataFrame) -> None:
+    """Refuse a study with a record twice, or without dense ones."""
+    twice = scored[scored.duplicated(["study", "run", "level", "branch"])]
+    whole = set(scored.loc[scored["level"] == DENSE_LEVEL, "study"])
+    for name in sorted({*twice["study"], *(set(scored["study"]) - whole)}):
+        own = twice[twice["study"] == name]
+        if len(own):
+            row = own.iloc[0]
+            raise RecordError(f"{row['run']}: level {row['level']}, {row['branch']} is there twice")
+        raise RecordError(f"{name} has no dense row (level 0) to compare with: keep it")
 
 
 # -- tests: one row per level and reference --------------------------------------------------------
@@ -168,15 +204,32 @@ def contrast_tests(paired: pd.DataFrame, *, margin: float = MARGIN) -> pd.DataFr
     dense = paired[paired["against"] == AGAINST_DENSE]
     gates = dense["reference_beats"].eq(True).groupby([dense["study"], dense["level"]]).sum()
     opened = gates.groupby("study").min()
-    rows = []
-    for key, part in paired.groupby([*CONDITION, "against"], sort=False):
-        row = dict(zip([*CONDITION, "against"], key, strict=True)) | _numbers(part)
+    groups: dict[Any, Any] = dict(paired.groupby([*CONDITION, "against"]).indices)
+    after, before = _sides(paired)
+    beats, reference_beats = (
+        paired[c].eq(True).to_numpy(dtype=bool) for c in ("beats", "reference_beats")
+    )
+    rows, able = [], []
+    for key, own in sorted(groups.items(), key=lambda group: int(group[1][0])):
+        row = dict(zip([*CONDITION, "against"], key, strict=True))
+        row |= {"n": len(own), **_numbers(after[own], before[own])}
+        row |= {"beats": int(beats[own].sum()), "reference_beats": int(reference_beats[own].sum())}
         closed = _closed(row, int(opened[row["study"]]))
-        row["note"] = closed or _untrained(row, part, margin) or row["note"]
-        rows.append(row | _tests(part, margin, able=not row["note"]))
+        note = closed or _untrained(row, after[own], before[own], margin) or row["note"]
+        rows.append(row | {"note": note} | dict.fromkeys(_TESTS))
+        if not note:
+            able.append((row["against"] == AGAINST_DENSE, own, rows[-1]))
+    for seeds in sorted({len(own) for _, own, _ in able}):
+        same = [each for each in able if len(each[1]) == seeds]
+        places = np.array([own for _, own, _ in same])
+        relaxed = np.array([is_dense for is_dense, _, _ in same])
+        found = _tests(after[places], before[places], margin, relaxed=relaxed)
+        for (_, _, row), values in zip(same, found, strict=True):
+            row.update(values)
     missing = dict.fromkeys([*_NUMBERS, *(c for c in rows[0] if c.startswith("p_"))], "Float64")
     table = adjust(pd.DataFrame(rows).astype(missing))
-    return table.assign(verdict=[_verdict(row) for _, row in table.iterrows()])
+    judged = table[["note", "holm_equivalence", "holm_difference", "difference"]]
+    return table.assign(verdict=[_verdict(*row) for row in judged.itertuples(index=False)])
 
 
 _NUMBERS = (
@@ -185,18 +238,16 @@ _NUMBERS = (
 )
 
 
-def _numbers(part: pd.DataFrame) -> dict[str, Any]:
-    """What can be said of one contrast without a test."""
-    after, before = _sides(part)
+def _numbers(after: Floats, before: Floats) -> dict[str, Any]:
+    """What can be said of one contrast without a test; [seeds] of ticket and reference."""
     change = after - before
     wide = t_interval(change) if np.isfinite(change).all() else None
     narrow = t_interval(change, 1 - 2 * ALPHA) if np.isfinite(change).all() else None
     return {
-        "n": len(part),
         "accuracy": after.mean(),
         "reference": before.mean(),
-        "beats": int(part["beats"].eq(True).sum()),
-        "reference_beats": int(part["reference_beats"].eq(True).sum()),
+        "beats": 0,
+        "reference_beats": 0,
         "difference": change.mean(),
         "low": wide and wide.low,
         "high": wide and wide.high,
@@ -221,34 +272,48 @@ def _closed(row: Mapping[str, Any], dense_beats: int) -> str:
     return ""
 
 
-def _untrained(row: Mapping[str, Any], part: pd.DataFrame, margin: float) -> str:
+def _untrained(row: Mapping[str, Any], after: Floats, before: Floats, margin: float) -> str:
     """UNTRAINED against a control that is constant at chance; "" against any other."""
     if row["against"] == AGAINST_DENSE or row["reference_beats"]:
         return ""
-    after, before = _sides(part)
     # A missing ticket or control is another reason, and comparisons with NaN are false.
     return UNTRAINED if np.ptp(before) < margin and np.isfinite(after).all() else ""
 
 
-def _tests(part: pd.DataFrame, margin: float, *, able: bool) -> dict[str, float | None]:
-    if not able:
-        return dict.fromkeys(_TESTS)
-    after, before = _sides(part)
+def _tests(
+    after: Floats, before: Floats, margin: float, *, relaxed: Bools
+) -> list[dict[str, float | None]]:
+    """Every test of contrasts that refusal() lets pass, all at once.
+
+    after, before: [contrasts, seeds], accuracy of tickets and references; relaxed: [contrasts],
+    where it is asked whether the ticket keeps RELAXED of the reference.
+    """
     change, lost = after - before, after - RELAXED * before
-    relaxed = part["against"].iloc[0] == AGAINST_DENSE and not refusal(lost)
-    sd, found = float(change.std(ddof=1)), tost(change, margin)
-    spread = min(np.ptp(after), np.ptp(before)) > 1e-12
-    values = (
-        *(
-            sd,
-            hedges_g_av(after, before) if spread else None,
-            detectable_difference(sd, len(change)),
-        ),
-        *(seeds_for_equivalence(sd, margin), float(stats.ttest_1samp(change, 0).pvalue)),
-        *(sign_flip_p(change), wilcoxon_p(change), found.p, found.p_lower),
-        _above_zero(lost) if relaxed else None,
+    sd, seeds = change.std(axis=1, ddof=1), change.shape[1]
+    spread = np.minimum(np.ptp(after, axis=1), np.ptp(before, axis=1)) > 1e-12
+    asked = relaxed & np.array([not refusal(row) for row in lost])
+    p_relaxed: list[float | None] = [None] * len(change)
+    for place, p in zip(np.flatnonzero(asked), _t_test(lost[asked], 0, "greater"), strict=True):
+        p_relaxed[place] = float(p)
+    above, below = _t_test(change, -margin, "greater"), _t_test(change, margin, "less")
+    columns = (
+        sd,
+        [hedges_g_av(*pair) if s else None for *pair, s in zip(after, before, spread, strict=True)],
+        [detectable_difference(float(one), seeds) for one in sd],
+        [seeds_for_equivalence(float(one), margin) for one in sd],
+        _t_test(change, 0, "two-sided"),
+        sign_flip_rows(change) if seeds <= MOST_FLIPPED else [None] * len(change),
+        wilcoxon_rows(change),
+        np.maximum(above, below),  # TOST, of which the interval is a group's own
+        above,
+        p_relaxed,
     )
-    return dict(zip(_TESTS, values, strict=True))
+    return [dict(zip(_TESTS, values, strict=True)) for values in zip(*columns, strict=True)]
+
+
+def _t_test(differences: Floats, mean: float, alternative: str) -> Floats:
+    """[contrasts], p of a t test of each row against a mean."""
+    return np.asarray(stats.ttest_1samp(differences, mean, axis=1, alternative=alternative).pvalue)
 
 
 _TESTS = (
@@ -265,11 +330,5 @@ def _sides(part: pd.DataFrame) -> tuple[Floats, Floats]:
     return after, before
 
 
-def _above_zero(numbers: Floats) -> float:
-    return float(stats.ttest_1samp(numbers, 0, alternative="greater").pvalue)
-
-
-def _verdict(row: pd.Series[Any]) -> str:
-    if row["note"]:
-        return str(row["note"])
-    return verdict(row["holm_equivalence"], row["holm_difference"], row["difference"])
+def _verdict(note: str, p_equivalence: float, p_difference: float, difference: float) -> str:
+    return note or verdict(p_equivalence, p_difference, difference)

@@ -15,7 +15,7 @@ import pandas as pd
 from scipy import stats
 
 from lthlib.errors import RecordError
-from lthlib.report.statistics import ALPHA, Floats, refusal, t_interval
+from lthlib.report.statistics import ALPHA, holm_rows, refusal, t_interval
 
 # One point of accuracy, absolute. A test set of 1,600 items has a standard error of about half a
 # point at 95 % accuracy, so that less than a point could not be told from the choice of items; and
@@ -109,20 +109,10 @@ def smallest_margins(tests: pd.DataFrame, *, finest: float = 0.0005) -> pd.Serie
     margins = np.arange(finest, 1 + finest / 2, finest)
     mean, sd, n = (able[c].to_numpy(dtype=np.float64) for c in ("difference", "sd", "n"))
     t = (margins[:, None] - abs(mean)) / (sd / np.sqrt(n))
-    shown = _holm_rows(stats.t.sf(t, n - 1)) < ALPHA
+    shown = holm_rows(stats.t.sf(t, n - 1)) < ALPHA
     least = np.where(shown.any(axis=0), margins[shown.argmax(axis=0)], np.nan)
     result[able.index] = pd.array(least, dtype="Float64")
     return result
-
-
-def _holm_rows(p: Floats) -> Floats:
-    """Each row of p-values adjusted after Holm (1979), for a thousand margins at once."""
-    tests = p.shape[1]
-    order = np.argsort(p, axis=1)
-    stepped = np.take_along_axis(p, order, axis=1) * (tests - np.arange(tests))
-    adjusted = np.empty_like(p)
-    np.put_along_axis(adjusted, order, np.maximum.accumulate(stepped, axis=1).clip(max=1), axis=1)
-    return adjusted
 
 
 def _check_margin(margin: float) -> None:

@@ -12,13 +12,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from lthlib.errors import RecordError, unknown
 from lthlib.report.exhibits import Exhibit
 from lthlib.report.plain import plain_table
-from lthlib.report.statistics import holm
+from lthlib.report.statistics import Floats, Ints, holm_rows
 
 PREFIX, ADJUSTED = "p_", "holm_"
 
@@ -105,14 +107,24 @@ def adjust(frame: pd.DataFrame) -> pd.DataFrame:
 
     Raises RecordError for a column of p-values that no claim declares.
     """
+    # Of the rows of each family, as numbers: groups of a frame cost more than what is done to them.
+    groups: dict[Any, Any] = dict(frame.groupby(family_keys(frame)).indices)
     adjusted = {
-        ADJUSTED + column.removeprefix(PREFIX): frame.groupby(family_keys(frame))[column].transform(
-            holm
-        )
+        ADJUSTED + column.removeprefix(PREFIX): _holm(frame[column], [*groups.values()])
         for column in p_columns(frame)
         if CLAIMS[column].adjusted
     }
     return frame.assign(**adjusted)
+
+
+def _holm(p: pd.Series[float], families: Sequence[Ints]) -> pd.Series[float]:
+    """p-values adjusted family by family; <NA> where no test was made."""
+    values: Floats = np.asarray(p.astype("Float64").to_numpy(np.float64, na_value=np.nan))
+    adjusted = np.full(len(values), np.nan)
+    for family in families:
+        tested = family[~np.isnan(values[family])]
+        adjusted[tested] = holm_rows(values[None, tested])[0]
+    return pd.Series(pd.array(adjusted, dtype="Float64"), index=p.index, name=p.name)
 
 
 def family_keys(frame: pd.DataFrame) -> list[str]:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from lthlib.report.exhibits import (
@@ -41,7 +42,7 @@ from lthlib.report.judgement.equivalence import (
     VERDICTS,
 )
 from lthlib.report.reading import Reading
-from lthlib.report.statistics import ALPHA, DENSE_LEVEL, t_interval
+from lthlib.report.statistics import ALPHA, DENSE_LEVEL, Floats, t_interval
 from lthlib.report.words import counted, listed, proper
 
 TITLES = {
@@ -90,20 +91,25 @@ def verdict_rows(scored: pd.DataFrame, tests: pd.DataFrame) -> pd.DataFrame:
     """
     tickets = scored[(scored["level"] != DENSE_LEVEL) & (scored["branch"] == "main")]
     rows = []
-    for (study, level), part in tickets.groupby(["study", "level"]):
+    kept = {
+        name: tickets[name].to_numpy(dtype=np.float64, na_value=np.nan)
+        for name in ("fidelity", "relative_fidelity")
+    }
+    groups: dict[Any, Any] = dict(tickets.groupby(["study", "level"]).indices)
+    for (study, level), own in groups.items():
         row: dict[str, Any] = {"study": study, "level": level}
-        for name in ("fidelity", "relative_fidelity"):
-            row |= {f"{name}{end}": value for end, value in _summary(part[name]).items()}
+        for name, values in kept.items():
+            row |= {f"{name}{end}": value for end, value in _summary(values[own]).items()}
         rows.append(row)
     return tests.merge(pd.DataFrame(rows), on=["study", "level"], validate="many_to_one")
 
 
-def _summary(values: pd.Series[float]) -> dict[str, float | int | None]:
-    defined = values.dropna().astype(float)
-    if defined.empty:
+def _summary(values: Floats) -> dict[str, float | int | None]:
+    defined = values[~np.isnan(values)]
+    if not len(defined):
         return {"": None, "_low": None, "_high": None, "_n": 0}
     found = t_interval(defined)
-    return {"": defined.mean(), "_low": found.low, "_high": found.high, "_n": found.n}
+    return {"": float(defined.mean()), "_low": found.low, "_high": found.high, "_n": found.n}
 
 
 def verdict_table(rows: pd.DataFrame, *, margin: float = MARGIN) -> Exhibit:
