@@ -428,7 +428,7 @@ def test_other_data_or_weights_under_way_are_refused(
 KILLED = """
 import sys
 sys.path.insert(0, sys.argv[4])
-from killing import die, die_in_write
+from benchmarks.killing import die, die_in_write
 from lthlib.lab import lottery
 from lthlib.records import open_store
 from lthlib.study import Study
@@ -472,7 +472,7 @@ def test_kill_and_resume_gives_equal_bytes(
     }  # fmt: skip
     whole, study = run(tmp_path / "whole", **choices)
     name = study.run_id(0)
-    here = str(Path(__file__).parent)
+    here = str(Path(__file__).parents[1])
     for limit in limits:  # a training (negative), or a write
         place = tmp_path / f"killed{limit}"
         command = [sys.executable, "-c", KILLED, str(place), str(limit), repr(choices), here]

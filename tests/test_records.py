@@ -245,8 +245,8 @@ def test_a_remote_run_has_one_claimant() -> None:
 
 KILLED = """
 import sys
-sys.path.insert(0, sys.argv[2])
-from killing import die_in_write
+sys.path[:0] = [sys.argv[2], sys.argv[2] + "/.."]
+from benchmarks.killing import die_in_write
 from lthlib.records import open_store
 from test_records import write_run
 die_in_write(int(sys.argv[3]))

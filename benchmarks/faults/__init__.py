@@ -1,0 +1,1 @@
+"""Kill a running study at random moments, resume it, and compare what it leaves byte by byte."""
