@@ -73,7 +73,7 @@ def measure_steps(device: str, small: bool) -> Found:
     # Base-size items on a processor: a few batches only, or it would take an hour.
     how = {
         "tiny": (6400 if gpu else 1280, 64, 5),
-        "base": (1920, 32, 3) if gpu else (16, 8, 2),
+        "base": (1920, 32, 3) if gpu else (24, 8, 2),
     }
     if small:
         return {size: {"uniter": _steps("uniter", size, device, 16, 8, 1, small)} for size in how}
@@ -127,7 +127,7 @@ def _steps(
     flops = {
         kernels: flops_per_epoch(lab) for kernels, lab in labs.items() if kernels != "compiled"
     }
-    usual = usual_kernels(device)
+    usual = usual_kernels(size, device)
     return {
         "items": items,
         "batch_size": batch_size,
@@ -145,9 +145,9 @@ def own_ways(device: str) -> tuple[str, ...]:
     return ("plain", "fused", "compiled") if device == "cuda" else ("plain", "fused")
 
 
-def usual_kernels(device: str) -> str:
-    """What the presets use there."""
-    return "fused" if device == "cuda" else "plain"
+def usual_kernels(size: str, device: str) -> str:
+    """What the presets use: plain kernels for tiny models on a processor, fused ones elsewhere."""
+    return "plain" if size == "tiny" and device == "cpu" else "fused"
 
 
 def _device_bytes(run: Callable[[], object], device: str) -> int:
@@ -182,7 +182,7 @@ def measure_vsr(device: str, small: bool) -> Found:
     items = VSR_ITEMS if device == "cuda" and not small else 16
     found: dict[str, Found] = {}
     for name in MODELS[-1:] if small else MODELS:
-        batch_size, kernels = min(32, items // 2), usual_kernels(device)
+        batch_size, kernels = min(32, items // 2), usual_kernels("base", device)
         lab = _lab(name, "base", device, items, batch_size, kernels, small)
         seconds = interleave({"epoch": _epoch(lab, device)}, 2)["epoch"]
         epoch = min(seconds) * VSR_ITEMS / items
