@@ -36,6 +36,8 @@ for line in benchmarks.what_is_there(found):
 
 
 def tables(part, table):
+    if not any(part in measured for measured in found.values()):
+        say(f"Not measured yet: `python -m benchmarks --only {part}` does it.")
     for device, measured in found.items():
         if part in measured:
             show(table(measured), f"{table.__name__.removesuffix('_table')}-{device}")

@@ -57,7 +57,7 @@ def steps_table(found: Found) -> Exhibit:
                     "model": model_name(model),
                     "kernels": usual,
                     "items": f"{each['items']:,} by {each['batch_size']}",
-                    "items a second": f"{each['items'] / each['seconds'][usual]['min']:,.0f}",
+                    "items a second": _rounded(each["items"] / each["seconds"][usual]["min"]),
                     "share of the peak": _share(found, speed, each["precision"]),
                     **_against(each),
                 }
@@ -280,6 +280,10 @@ def _times(seconds: Found) -> str:
 
 def _peak(found: Found) -> str:
     return ", ".join(f"{peak / 1e12:.3g} TFLOP/s in {kind}" for kind, peak in found["peak"].items())
+
+
+def _rounded(number: float) -> str:
+    return f"{number:,.0f}" if number >= 100 else f"{number:.3g}"
 
 
 def _share(found: Found, speed: float, precision: str) -> str:
