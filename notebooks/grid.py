@@ -18,7 +18,7 @@
 # does it, and the same command goes on with what is left:
 #
 # ```sh
-# pip install 'lthlib[grid]'                      # Snakemake and its plugin for SLURM
+# pip install -e '.[grid]'                        # Snakemake (`make install` has brought it)
 # lth grid study.toml --dry-run                   # what would run, how long, how many bytes
 # lth grid study.toml --store /shared/records     # run it here, a job per core or GPU
 # lth grid study.toml --store /shared/records --profile slurm --gpus 8 --book

@@ -288,7 +288,7 @@ def test_without_the_extra_it_says_how_to_install_it(
 ) -> None:
     monkeypatch.setattr(controller, "find_spec", lambda _: None)
     assert cli.main(["grid", str(small(tmp_path)), "--store", str(tmp_path)]) == 1
-    assert "pip install 'lthlib[grid]'" in capsys.readouterr().err
+    assert "pip install -e '.[grid]'" in capsys.readouterr().err
 
 
 def test_slurm_where_there_is_none_is_refused(

@@ -42,7 +42,9 @@ STOP_SECONDS = 60.0
 def require_snakemake() -> None:
     """Raises GridError where the extra is not installed."""
     if find_spec("snakemake") is None:
-        raise GridError("the grid needs Snakemake: pip install 'lthlib[grid]'")
+        raise GridError(
+            "the grid needs Snakemake: pip install -e '.[grid]' in the project's folder"
+        )
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,9 @@ class Profile:
         except (OSError, ValueError, AttributeError, yaml.YAMLError):
             raise GridError(f"{path} is no valid profile: see Snakemake's own pages") from None
         if executor == "slurm" and find_spec("snakemake_executor_plugin_slurm") is None:
-            raise GridError(f"{path} asks for SLURM: pip install 'lthlib[grid]'")
+            raise GridError(
+                f"{path} asks for SLURM: pip install -e '.[grid]' in the project's folder"
+            )
         if executor == "slurm" and shutil.which("sbatch") is None:
             raise GridError(f"{path} asks for SLURM, and this machine has no sbatch")
         return cls(folder, executor)
