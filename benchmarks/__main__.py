@@ -20,8 +20,8 @@ import torch
 
 from benchmarks import pruning, savings, speed, training
 from lthlib.lab.provenance import describe_environment
+from lthlib.machine import cores
 from lthlib.records import Files, to_json
-from lthlib.workflow.local import cores
 
 RESULTS = Path(__file__).parent / "results"
 ON_CPU = ("ladder", "cores", "streaming", "report", "writing")

@@ -26,8 +26,8 @@ from lthlib.lab.batches import Batches
 from lthlib.lab.lottery import Lab
 from lthlib.lab.together import Call, train_together
 from lthlib.lab.training import deterministic, train
+from lthlib.machine import cores
 from lthlib.study import MODELS
-from lthlib.workflow.local import cores
 
 Found = dict[str, Any]
 FINE_TUNINGS = 390

@@ -88,64 +88,45 @@ def run(
     TaskError, StudyError and TrainingError, each in one line.
     """
     name = study.run_id(seed)
-    if study.together > 1:
-        _run_together(study, seed, store, device, progress, until)
-        return name
-    with deterministic():
-        lab = Lab(study, seed, device, progress)
-        if store.has(name):
-            store.check_identity(name, lab.identity())
-            store.tidy(name)
-            return name
-        with store.writer(name, lab.identity()) as writer:
-            if not writer.finished:
-                store.write_items(lab.items_key, item_table(lab.task))
-                rungs = study.rungs()
-                for rung in rungs[:until]:
-                    if rung.level not in writer.levels():
-                        progress(f"{name} level {rung.level}")
-                        lab.write_level(writer, rung)
-                if len(writer.levels()) == len(rungs):
-                    lab.finish(writer)
+    with deterministic(), contextlib.ExitStack() as stack:
+        # Always the whole block, also when only one of its runs is asked for or was lost: what a
+        # seed gives, rounding included, must not depend on that. A run alone is a block of one.
+        labs = [Lab(study, each, device, progress) for each in study.block(seed)]
+        finished = [lab for lab in labs if store.has(lab.name)]
+        for lab in finished:
+            store.check_identity(lab.name, lab.identity())
+            store.tidy(lab.name)
+        if len(finished) < len(labs):
+            writers = [stack.enter_context(store.writer(lab.name, lab.identity())) for lab in labs]
+            _write_block(labs, writers, store, until)
     return name
 
 
-def _run_together(
-    study: Study,
-    seed: int,
-    store: RecordStore,
-    device: str,
-    progress: Progress,
-    until: int | None,
+def _write_block(
+    labs: Sequence[Lab], writers: Sequence[RunWriter], store: RecordStore, until: int | None
 ) -> None:
-    """Run the whole block of seeds that a seed belongs to, level by level.
-
-    Always the whole block, also when only one of its runs is asked for or was lost: what a seed
-    gives, rounding included, must not depend on that.
-    """
-    labs = [Lab(study, each, device, progress) for each in study.block(seed)]
-    with deterministic(), contextlib.ExitStack() as stack:
-        for lab in labs:
-            if store.has(lab.name):
-                store.check_identity(lab.name, lab.identity())
-        writers = [stack.enter_context(store.writer(lab.name, lab.identity())) for lab in labs]
-        open_ = [writer for writer in writers if not writer.finished]
-        rungs = study.rungs()
-        for rung in rungs[:until]:
-            if all(rung.level in writer.levels() for writer in open_):
-                continue
-            if len(open_) < len(writers):
-                done = next(writer.run for writer in writers if writer.finished)
-                raise RecordError(
-                    f"run {open_[0].run} is trained together with {done}, which is finished "
-                    f"already: delete {store.files.path(done)} and run again"
-                )
-            store.write_items(labs[0].items_key, item_table(labs[0].task))
-            progress(f"{labs[0].name} and {len(labs) - 1} more, level {rung.level}")
+    """Level by level, those that any run lacks; then the end of each run that has all."""
+    rungs, progress = labs[0].study.rungs(), labs[0].progress
+    open_ = [writer for writer in writers if not writer.finished]
+    todo = [r for r in rungs[:until] if any(r.level not in writer.levels() for writer in open_)]
+    if todo and len(open_) < len(writers):
+        done = next(writer.run for writer in writers if writer.finished)
+        raise RecordError(
+            f"run {open_[0].run} is trained together with {done}, which is finished already: "
+            f"delete {store.files.path(done)} and run again"
+        )
+    if open_:
+        store.write_items(labs[0].items_key, item_table(labs[0].task))
+    for rung in todo:
+        more = f" and {len(labs) - 1} more" if len(labs) > 1 else ""
+        progress(f"{labs[0].name}{more} level {rung.level}")
+        if len(labs) == 1:
+            labs[0].write_level(writers[0], rung)
+        else:
             _write_together(labs, writers, rung)
-        for lab, writer in zip(labs, writers, strict=True):
-            if not writer.finished and len(writer.levels()) == len(rungs):
-                lab.finish(writer)
+    for lab, writer in zip(labs, writers, strict=True):
+        if not writer.finished and len(writer.levels()) == len(rungs):
+            lab.finish(writer)
 
 
 def _write_together(labs: Sequence[Lab], writers: Sequence[RunWriter], rung: Rung) -> None:
@@ -185,6 +166,7 @@ class Lab:
     ) -> None:
         """task: items of one's own in place of those that the study names."""
         self.study, self.seed, self.name = study, seed, study.run_id(seed)
+        self.progress = progress
         self.train: Callable[..., Training] = train
         loaded = task or load_task(
             study.task,
@@ -273,7 +255,7 @@ class Lab:
 
     # -- the protocols --------------------------------------------------------------------------
     def write_level(self, writer: RunWriter, rung: Rung) -> None:
-        """Compute one level and seal it (where it is not: see :func:`_run_together`)."""
+        """Compute one level and seal it (where it is not: others of its block may lack it)."""
         level = Level(rung, [], [], [], [], {}, {name: [] for name in self.study.observe})
         started, began = now(), time.perf_counter()
         if rung.level > 0 and self.study.protocol == "as_published":

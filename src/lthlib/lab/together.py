@@ -37,6 +37,7 @@ from lthlib.lab.training import (
     loss_of,
     order_of,
     rate_at,
+    set_rate,
     steps_in,
 )
 from lthlib.study import Study
@@ -97,7 +98,8 @@ class _Stack:
         self.count, self.size = len(calls), len(self.labels)
         self.per_epoch = steps_in(self.size, self.study)
         self.total = self.per_epoch * self.study.epochs
-        self.guard = self._guard([call.ticket for call in calls], self._stacked())
+        self.weights = self._stacked()
+        self.guard = self._guard([call.ticket for call in calls])
         self.optimizer = adamw(
             # One axis more than each model's own: matrices have three.
             [p for p in self.weights.values() if p.ndim > 2],
@@ -108,16 +110,16 @@ class _Stack:
 
     def _stacked(self) -> dict[str, Tensor]:
         parameters = [dict(call.model.named_parameters()) for call in self.calls]
-        self.weights: dict[str, Tensor] = {}
+        weights: dict[str, Tensor] = {}
         for name in parameters[0]:
             stacked = torch.stack([each[name].detach() for each in parameters]).requires_grad_()
-            self.weights[name] = stacked
+            weights[name] = stacked
             # The models see every change without a copy.
             for each, own in zip(parameters, stacked.detach(), strict=True):
                 each[name].data = own
-        return self.weights
+        return weights
 
-    def _guard(self, tickets: Sequence[Ticket | None], weights: dict[str, Tensor]) -> Guard:
+    def _guard(self, tickets: Sequence[Ticket | None]) -> Guard:
         """A guard of the stack; a model without a ticket keeps all its weights."""
         held = next((ticket for ticket in tickets if ticket is not None and ticket.zeros), None)
         if held is None:
@@ -125,8 +127,8 @@ class _Stack:
         masks = {}
         for name, mask in held.masks.items():
             own = [torch.ones_like(mask) if t is None else t.masks[name] for t in tickets]
-            masks[name] = torch.stack(own).to(self.device, weights[name].dtype)
-        guard = Guard([weights[name] for name in masks], list(masks.values()))
+            masks[name] = torch.stack(own).to(self.device, self.weights[name].dtype)
+        guard = Guard([self.weights[name] for name in masks], list(masks.values()))
         for call, ticket in zip(self.calls, tickets, strict=True):
             if ticket is not None:
                 ticket.apply_(dict(call.model.named_parameters()))
@@ -142,10 +144,10 @@ class _Stack:
         done = max(0, self.calls[0].first_step - first)
         rest = orders[:, done * self.study.batch_size :].to(self.device)
         loss_sum, right_sum = (torch.zeros(self.count, device=self.device) for _ in range(2))
+        own = torch.arange(self.count, device=self.device)[:, None] * self.size
         batches = torch.split(rest, self.study.batch_size, dim=1)
         for step, index in enumerate(batches, start=first + done):
             loss, right = self.step(step, index)
-            own = torch.arange(self.count, device=self.device)[:, None] * self.size
             self.history.see((index + own).flatten(), right.flatten(), epoch)
             loss_sum += loss * index.shape[1]
             right_sum += right.sum(dim=1)
@@ -162,9 +164,7 @@ class _Stack:
 
     def step(self, step: int, index: Tensor) -> tuple[Tensor, Tensor]:
         """A step of each model on its own items [S, B]: mean losses [S], what was right [S, B]."""
-        share = rate_at(step, self.total, self.study, self.calls[0].schedule)
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.study.learning_rate * share
+        set_rate(self.optimizer, rate_at(step, self.total, self.study, self.calls[0].schedule))
         logits, labels = self._logits(index), self.labels[index]
         losses = torch.stack(
             [loss_of(self.task, *each) for each in zip(logits, self._targets(index), strict=True)]
@@ -208,7 +208,7 @@ class _Stack:
         hooks = [call.after_epoch for call in self.calls]
         tickets = [hook(done) if hook is not None else None for hook in hooks]
         if any(ticket is not None for ticket in tickets):
-            self.guard = self._guard(tickets, self.weights)
+            self.guard = self._guard(tickets)
             self.guard.mask_moments(self.optimizer)
 
     def items(self) -> list[pd.DataFrame]:

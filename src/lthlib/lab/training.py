@@ -69,8 +69,14 @@ def rate(step: int, total: int, warmup: float) -> float:
 
 
 def rate_at(step: int, total: int, study: Study, schedule: str) -> float:
-    """Share of the peak under a schedule: "full" or "constant" (fine-tuning)."""
-    return FINE_TUNE_SHARE if schedule == "constant" else rate(step, total, study.warmup)
+    """The learning rate under a schedule: "full" or "constant" (fine-tuning)."""
+    share = FINE_TUNE_SHARE if schedule == "constant" else rate(step, total, study.warmup)
+    return study.learning_rate * share
+
+
+def set_rate(optimizer: torch.optim.Optimizer, learning_rate: float) -> None:
+    for group in optimizer.param_groups:
+        group["lr"] = learning_rate
 
 
 def steps_in(items: int, study: Study) -> int:
@@ -377,7 +383,7 @@ class _Loop:
 
     def step(self, step: int, index: Tensor, batch: Inputs) -> tuple[Tensor, Tensor]:
         """One optimizer step on the items `index`: mean loss, and which items were right."""
-        self._set_rate(step)
+        set_rate(self.optimizer, rate_at(step, self.total, self.study, self.schedule))
         logits, labels = self.model(batch), self.labels[index]
         worth = self.credits.take(index, self.task.outputs) if self.credits else None
         loss = loss_of(self.task, logits, labels if worth is None else worth)
@@ -388,11 +394,6 @@ class _Loop:
         self.optimizer.step()
         self.guard.mask_weights()
         return loss.detach(), (decide(self.task, logits.detach()) == labels).all(dim=1)
-
-    def _set_rate(self, step: int) -> None:
-        share = rate_at(step, self.total, self.study, self.schedule)
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.study.learning_rate * share
 
 
 def order_of(items: int, seed: int, epoch: int) -> Tensor:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -16,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from lthlib.errors import RecordError
+from lthlib.machine import cores
 from lthlib.records import RecordStore
 from lthlib.report import measures
 from lthlib.report.answers.kept import same_skill
@@ -152,9 +152,7 @@ def read_many(
 
 def processes(runs: int) -> int:
     """How many processes read so many runs: one, and several of very many."""
-    affinity = getattr(os, "sched_getaffinity", None)
-    cores = len(affinity(0)) if affinity else os.cpu_count() or 1
-    return min(cores, MOST_WORKERS) if runs >= PARALLEL_FROM else 1
+    return min(cores(), MOST_WORKERS) if runs >= PARALLEL_FROM else 1
 
 
 def _batches(studies: Sequence[Study]) -> list[list[Study]]:

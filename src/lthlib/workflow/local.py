@@ -20,6 +20,7 @@ from importlib.resources import files
 from typing import Any
 
 from lthlib.errors import RecordError, StudyError, TrainingError
+from lthlib.machine import cores
 from lthlib.records import LAB_FORMAT, RecordStore
 from lthlib.study import Study
 
@@ -118,12 +119,6 @@ def default_workers() -> int:
     import torch
 
     return 1 if torch.cuda.is_available() else cores()
-
-
-def cores() -> int:
-    """Cores that this process may use."""
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
 def _work(job: Job, url: str) -> str:

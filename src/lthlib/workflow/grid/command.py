@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import os
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from lthlib.errors import GridError, StudyError
+from lthlib.machine import cores
 from lthlib.packs import PackedStore, reference_store, store_at
 from lthlib.records import RecordStore, open_store, shipped_store
 from lthlib.report.words import in_bytes
@@ -162,8 +162,7 @@ def _at_once(profile: controller.Profile, gpus: int) -> int:
         return gpus
     if not profile.local:
         return CLUSTER_JOBS
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity else os.cpu_count() or 1
+    return cores()
 
 
 # -- what it says beforehand ----------------------------------------------------------------------
