@@ -101,7 +101,7 @@ def test_a_pack_says_where_its_records_came_from(packed: PackedStore) -> None:
     assert about["seed"] == 1
 
 
-def test_damage_is_named(tmp_path: Path) -> None:
+def test_damage_is_named(packed: PackedStore, tmp_path: Path) -> None:
     runs = STUDIES["digits"].run_ids()
     name = pack(runs, SOURCE, Files(tmp_path))
     (path,) = (tmp_path / name).glob("predictions.*.parquet")
@@ -112,6 +112,11 @@ def test_damage_is_named(tmp_path: Path) -> None:
         PackedStore(tmp_path).table("predictions", runs)
     with pytest.raises(RecordError, match=r"predictions\.\w+\.parquet is damaged"):
         PackedStore(tmp_path).verify(runs[2])
+    absent = runs[0].rpartition("-s")[0] + "-s99"
+    found = PackedStore(tmp_path).damaged([*runs, absent])
+    assert set(found) == {*runs, absent}
+    assert "is damaged" in str(found[runs[2]])
+    assert packed.damaged(packed.runs()) == {}
 
 
 def test_what_cannot_be_packed_or_found_is_one_line(packed: PackedStore, tmp_path: Path) -> None:

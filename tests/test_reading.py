@@ -164,6 +164,57 @@ def test_part_of_a_grid_is_the_grid_of_that_part() -> None:
             np.testing.assert_array_equal(getattr(part, name), getattr(plain, name))
 
 
+def laid_out(answers: pd.DataFrame) -> pd.DataFrame:
+    """The answers as they come out of records: words are categories."""
+    return answers_from_parquet([to_parquet(answers)])
+
+
+def in_blocks(runs: list[str], items: int = 7) -> pd.DataFrame:
+    return synthetic.predictions(
+        runs=runs, items=items, decisions=synthetic.FINDINGS, branches=["random-mask"],
+        stages=["rewound", "trained"], seed=items,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("order", ["as written", "runs backwards", "items backwards", "shuffled"])
+def test_rows_of_one_record_after_another_give_the_grid_of_any_order(order: str) -> None:
+    answers = in_blocks(["r1", "r0"])
+    width = len(answers.drop_duplicates(measures.CASE))
+    row = np.arange(len(answers))
+    places = {
+        "as written": row,
+        "runs backwards": row.reshape(-1, width)[::-1].ravel(),
+        "items backwards": row[::-1],
+        "shuffled": np.random.default_rng(0).permutation(row),
+    }[order]
+    turned = laid_out(answers.iloc[places])
+    assert (measures._laid_in_blocks(turned) is None) == (order == "shuffled")
+    # Without categories rows are looked up one by one.
+    found, plain = measures.grid_of(turned), measures.grid_of(answers)
+    exactly(found.records, plain.records)
+    exactly(found.cases.astype(object), plain.cases.astype(object))
+    for name in ("run", "present", "label", "prediction"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(plain, name))
+
+
+def test_blocks_that_are_not_what_they_seem_are_refused_as_ever() -> None:
+    answers = in_blocks(["r0", "r1"])
+    width = len(answers.drop_duplicates(measures.CASE))
+    twice = pd.concat([answers, answers[:width]], ignore_index=True)
+    other_case = answers.assign(item=answers["item"].where(answers.index != width + 1, "odd"))
+    level = answers["level"].where(answers.index != width + 1, 7)
+    gap = answers.assign(item=answers["item"].where(answers.index % width != 3, None))
+    for bad, message in (
+        (twice, "recorded twice"),
+        (other_case, "is missing"),
+        (answers.assign(level=level), "is missing|twice"),
+        (gap, "'item' has a gap"),
+        (answers[:-1], "is missing"),
+    ):
+        with pytest.raises(RecordError, match=message):
+            measures.grid_of(laid_out(bad))
+
+
 def test_tallies_count_what_is_there() -> None:
     answers = ragged()
     grid = measures.grid_of(answers)

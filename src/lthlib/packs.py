@@ -259,6 +259,16 @@ class PackedStore(RecordStore):
         for name in self.manifest(run)["files"]:
             self.blob(run, name)
 
+    def damaged(self, runs: Iterable[str]) -> dict[str, RecordError]:
+        """As any store's; the files of a pack, which are those of all its runs, are read once."""
+        packs = {members[0]: members for members in _by_study(runs).values()}
+        lacking = [r for own in packs.values() for r in own[1:] if not self.has(r)]
+        found = super().damaged([*packs, *lacking])
+        for one, members in packs.items():
+            if one in found:
+                found.update(dict.fromkeys(members, found[one]))
+        return found
+
     def table(self, name: str, runs: Iterable[str] | None = None) -> pd.DataFrame:
         if name not in (*TABLES, *OBSERVED):
             raise RecordError(f"no table {name!r}; a run has {', '.join((*TABLES, *OBSERVED))}")

@@ -29,6 +29,7 @@ import shutil
 import socket
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,8 @@ IDENTITY = ("lab", "start weights", "task data")
 TABLES = ("levels", "predictions", "training", "curves")
 OBSERVED = ("weights", "states", "barriers")
 """Tables that only studies with such an observation have."""
+READERS = 4
+"""Runs whose files are checked at the same time."""
 Blobs = Mapping[str, bytes]
 
 
@@ -256,6 +259,24 @@ class RecordStore:
         manifest = self.manifest(run)
         for name in manifest["files"]:
             read_sealed(self.files, run, name, manifest)
+
+    def damaged(self, runs: Iterable[str]) -> dict[str, RecordError]:
+        """Those of the runs that :meth:`verify` refuses, each with its first fault.
+
+        Several are read at a time: a disk, and far more a URL, is waited for, and hashing frees
+        the interpreter.
+        """
+        names = list(runs)
+        with ThreadPoolExecutor(READERS) as pool:
+            faults = list(pool.map(self._fault, names))
+        return {n: fault for n, fault in zip(names, faults, strict=True) if fault is not None}
+
+    def _fault(self, run: str) -> RecordError | None:
+        try:
+            self.verify(run)
+        except RecordError as error:
+            return error
+        return None
 
     def table(self, name: str, runs: Iterable[str] | None = None) -> pd.DataFrame:
         """One table (TABLES, OBSERVED) of the named runs, or of all."""

@@ -154,6 +154,22 @@ def grid_of(predictions: Predictions) -> Grid:
         raise RecordError(f"predictions have no column {missing[0]!r}: read them from a record")
     if predictions.empty:
         raise RecordError("predictions are empty: choose a run that has some")
+    laid = _laid_in_blocks(predictions) or _laid_anyhow(predictions)
+    records, cases, present, label, prediction = laid
+    run = pd.factorize(records["run"])[0].astype(np.int64)
+    grid = Grid(records, cases, run, present, label, prediction)
+    _check_same_cases(grid)
+    _check_same_labels(grid)
+    _check_classes(grid)
+    return grid
+
+
+_Laid = tuple[pd.DataFrame, pd.DataFrame, Bools, Ints, Ints]
+"""Records, cases, and what a grid holds of each: present, label, prediction."""
+
+
+def _laid_anyhow(predictions: pd.DataFrame) -> _Laid:
+    """Rows in any order, cell by cell."""
     record, records = _codes(predictions, RECORD)
     case, cases = _codes(predictions, CASE)
     shape = (len(records), len(cases))
@@ -167,12 +183,41 @@ def grid_of(predictions: Predictions) -> Grid:
     label, prediction = (np.zeros(shape, dtype=np.int64) for _ in range(2))
     label.ravel()[cell] = _classes(predictions, "label")
     prediction.ravel()[cell] = _classes(predictions, "prediction")
-    run = pd.factorize(records["run"])[0].astype(np.int64)
-    grid = Grid(records, cases, run, times.reshape(shape) > 0, label, prediction)
-    _check_same_cases(grid)
-    _check_same_labels(grid)
-    _check_classes(grid)
-    return grid
+    return records, cases, times.reshape(shape) > 0, label, prediction
+
+
+def _laid_in_blocks(predictions: pd.DataFrame) -> _Laid | None:
+    """Rows of one record after another, each with the same cases in the same order.
+
+    So records are written, and then nothing need be looked up. None where rows lie otherwise.
+    """
+    if not all(isinstance(predictions[c].dtype, pd.CategoricalDtype) for c in CASE):
+        return None
+    case = [predictions[column].cat.codes.to_numpy() for column in CASE]
+    again = np.flatnonzero(np.logical_and.reduce([code == code[0] for code in case]))
+    width = int(again[1]) if len(again) > 1 else len(predictions)
+    if len(predictions) % width or not all(_same_in_blocks(code, width) for code in case):
+        return None
+    for column in RECORD:
+        values = predictions[column]
+        words = isinstance(values.dtype, pd.CategoricalDtype)
+        whole = (values.cat.codes if words else values).to_numpy().reshape(-1, width)
+        if not (whole == whole[:, :1]).all():
+            return None
+    record, records = _codes(predictions.iloc[::width], RECORD)
+    place, cases = _codes(predictions.iloc[:width], CASE)
+    shape = (len(records), len(cases))
+    if len(record) > shape[0] or len(place) > shape[1]:
+        return None  # something is recorded twice
+    label, prediction = (
+        _classes(predictions, name).reshape(shape)[np.argsort(record)][:, np.argsort(place)]
+        for name in ("label", "prediction")
+    )
+    return records, cases, np.ones(shape, dtype=bool), label, prediction
+
+
+def _same_in_blocks(values: npt.NDArray[Any], width: int) -> bool:
+    return bool((values.reshape(-1, width) == values[:width]).all())
 
 
 def _codes(frame: pd.DataFrame, columns: list[str]) -> tuple[Ints, pd.DataFrame]:

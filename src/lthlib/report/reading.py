@@ -191,7 +191,8 @@ def _measured(studies: Sequence[Study], store: RecordStore, grid: measures.Grid)
     """Readings of studies whose answers lie in one grid; of several: all of it, False or True."""
     names = [study.run_ids() for study in studies]
     about = [_about(own, store) for own in names]
-    levels = [store.table("levels", own) for own in names]
+    # Read at once: what a small file costs is mostly its frame.
+    levels = _by_study(store.table("levels", [run for own in names for run in own]), names)
     runs = [
         pd.DataFrame({"run": own, "model": s.model, "task": s.task, "seed": list(s.seeds)})
         for s, own in zip(studies, names, strict=True)

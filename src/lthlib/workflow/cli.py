@@ -143,16 +143,15 @@ def _plan(options: argparse.Namespace) -> int:
 def _verify(options: argparse.Namespace) -> int:
     usual = [open_store(), shipped_store(), reference_store(), *other_packs()]
     stores = [store_at(options.store)] if options.store else usual
-    damaged = 0
+    any_damaged = False
     for store in stores:
-        for name in store.runs():
-            try:
-                store.verify(name)
-            except LthError as error:
-                damaged += 1
-                print(f"lth: {error}", file=sys.stderr)
-        print(f"{store.files.url}: {len(store.runs())} finished runs checked")
-    return 1 if damaged else 0
+        runs = store.runs()
+        # Runs of one pack share their files, and so their fault.
+        for fault in dict.fromkeys(map(str, store.damaged(runs).values())):
+            any_damaged = True
+            print(f"lth: {fault}", file=sys.stderr)
+        print(f"{store.files.url}: {len(runs)} finished runs checked")
+    return 1 if any_damaged else 0
 
 
 def _ship(options: argparse.Namespace) -> int:
