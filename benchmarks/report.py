@@ -15,11 +15,8 @@ import json
 import multiprocessing
 import os
 import tempfile
-import threading
-import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager, suppress
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
@@ -27,6 +24,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from benchmarks.memory import tree_bytes, watched
 from lthlib.packs import pack, store_at
 from lthlib.records import Files, RecordStore, shipped_store, to_json, to_parquet, write_sealed
 from lthlib.report.judgement import verdicts
@@ -119,42 +117,6 @@ def write_study(folder: Path, study: Study, packed: bool) -> None:
 
 
 # -- time and memory ---------------------------------------------------------------------------
-def tree_bytes() -> int:
-    """Memory of this process and of all that it started that is no file's (Linux)."""
-    found, waiting = 0, [os.getpid()]
-    while waiting:
-        process = waiting.pop()
-        # A process may end between two looks at it.
-        with suppress(OSError, StopIteration):
-            status = Path(f"/proc/{process}/status").read_text().splitlines()
-            anonymous = next(line for line in status if line.startswith("RssAnon:"))
-            found += int(anonymous.split()[1]) * 1024
-            for task in Path(f"/proc/{process}/task").iterdir():
-                waiting += [int(child) for child in (task / "children").read_text().split()]
-    return found
-
-
-@contextmanager
-def watched() -> Iterator[dict[str, float]]:
-    """Seconds that the block takes, and the most memory of this process and its children."""
-    found = {"peak_bytes": float(tree_bytes()), "seconds": 0.0}
-    over = threading.Event()
-
-    def watch() -> None:
-        while not over.wait(0.05):
-            found["peak_bytes"] = max(found["peak_bytes"], tree_bytes())
-
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    began = time.perf_counter()
-    try:
-        yield found
-    finally:
-        found["seconds"] = time.perf_counter() - began
-        over.set()
-        watcher.join()
-
-
 def report(url: Path, runs: int, workers: int) -> dict[str, Any]:
     """What a report does with so many runs: check them all, read and measure them, judge them."""
     store, asked = store_at(url), studies(runs)

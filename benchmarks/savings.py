@@ -29,7 +29,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from benchmarks.streaming import anonymous_bytes
+from benchmarks.memory import tree_bytes
 from benchmarks.timing import compare, interleave, summary
 from lthlib.errors import TicketError, in_one_line
 from lthlib.lab import models
@@ -326,7 +326,7 @@ def settled_bytes() -> int:
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
         trim(0)
-    return anonymous_bytes()
+    return tree_bytes()
 
 
 def _memory_of_device(size: Size, task: Task) -> list[Row]:

@@ -15,11 +15,9 @@ import json
 import multiprocessing
 import os
 import tempfile
-import threading
 import time
 import zipfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,6 +25,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from benchmarks.memory import tree_bytes, watched
 from benchmarks.timing import compare, interleave, summary
 from lthlib.lab import vqa
 from lthlib.lab.features.regions import ImageRegions
@@ -109,38 +108,11 @@ def _write_list(path: Path, name: str, records: Iterator[str]) -> None:
         file.write(b"]}")
 
 
-def anonymous_bytes() -> int:
-    """Memory of this process that is no file's: what must fit beside the page cache (Linux)."""
-    status = Path("/proc/self/status").read_text().splitlines()
-    return int(next(line for line in status if line.startswith("RssAnon:")).split()[1]) * 1024
-
-
-@contextmanager
-def watched() -> Iterator[dict[str, float]]:
-    """Seconds that the block takes, and the most anonymous memory while it runs."""
-    found = {"peak_bytes": float(anonymous_bytes()), "seconds": 0.0}
-    over = threading.Event()
-
-    def watch() -> None:
-        while not over.wait(0.02):
-            found["peak_bytes"] = max(found["peak_bytes"], anonymous_bytes())
-
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    began = time.perf_counter()
-    try:
-        yield found
-    finally:
-        found["seconds"] = time.perf_counter() - began
-        over.set()
-        watcher.join()
-
-
 def stream(folder: Path, batches: int) -> dict[str, Any]:
     """Read VQA from a data folder twice, then draw batches of random training questions."""
     torch.set_num_threads(1)
     os.environ |= {"LTHLIB_DATA": str(folder), "LTHLIB_CACHE": str(folder / "cache")}
-    found: dict[str, Any] = {"before_bytes": anonymous_bytes()}
+    found: dict[str, Any] = {"before_bytes": tree_bytes()}
     with watched() as found["first reading"]:
         load("vqa-v2", features=STORE)
     with watched() as found["next reading"]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from benchmarks import report, writing
+from benchmarks import memory, report, writing
 
 from lthlib.packs import store_at
 from lthlib.records import shipped_store
@@ -84,16 +84,16 @@ def _hold(pipe: Any) -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is read from /proc")
 def test_memory_of_children_counts() -> None:
-    before = report.tree_bytes()
+    before = memory.tree_bytes()
     ours, theirs = multiprocessing.get_context("spawn").Pipe()
     process = multiprocessing.get_context("spawn").Process(target=_hold, args=(theirs,))
     process.start()
     ours.recv()
-    during = report.tree_bytes()
+    during = memory.tree_bytes()
     ours.send("enough")
     process.join()
     assert during - before > 2**27
-    assert report.tree_bytes() - before < 2**26
+    assert memory.tree_bytes() - before < 2**26
 
 
 @pytest.mark.slow

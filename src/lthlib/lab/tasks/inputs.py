@@ -90,16 +90,15 @@ class Inputs:
 
 
 @dataclass(frozen=True)
-class StoredInputs:
-    """The same for items whose regions stay on disk until a batch asks for them.
+class _ByImage:
+    """Items that know which row of a table of images holds their regions.
 
-    input_ids and text_mask as in :class:`Inputs`; rows: int64 [N], each item's row of the store.
+    input_ids and text_mask as in :class:`Inputs`; rows: int64 [N].
     """
 
     input_ids: Tensor
     text_mask: Tensor
     rows: Tensor
-    store: RegionStore
 
     def __len__(self) -> int:
         return len(self.input_ids)
@@ -108,10 +107,26 @@ class StoredInputs:
     def device(self) -> torch.device:
         return self.input_ids.device
 
+    @property
+    def regions(self) -> int:
+        """Regions of every image."""
+        raise NotImplementedError
+
     def lengths(self) -> Tensor:
         """Words and regions of each item: int64 [N, 2]."""
         words = _length(self.text_mask)
-        return torch.stack((words, torch.full_like(words, self.store.regions)), dim=1)
+        return torch.stack((words, torch.full_like(words, self.regions)), dim=1)
+
+
+@dataclass(frozen=True)
+class StoredInputs(_ByImage):
+    """The same for items whose regions stay on disk until a batch asks for them."""
+
+    store: RegionStore
+
+    @property
+    def regions(self) -> int:
+        return self.store.regions
 
     def take(self, index: Tensor | slice) -> Inputs:
         """The items at `index`, in that order, on the device of the text."""
@@ -200,29 +215,18 @@ HELD_AT_ONCE = 1024
 
 
 @dataclass(frozen=True)
-class HeldInputs:
+class HeldInputs(_ByImage):
     """The same for items whose regions lie on their device, each image's once.
 
-    rows: int64 [N], each item's row of features [images, R, D] and of boxes [images, R, 4].
+    features: float32 [images, R, D]; boxes: float32 [images, R, 4].
     """
 
-    input_ids: Tensor
-    text_mask: Tensor
-    rows: Tensor
     features: Tensor
     boxes: Tensor
 
-    def __len__(self) -> int:
-        return len(self.input_ids)
-
     @property
-    def device(self) -> torch.device:
-        return self.input_ids.device
-
-    def lengths(self) -> Tensor:
-        """Words and regions of each item: int64 [N, 2]."""
-        words = _length(self.text_mask)
-        return torch.stack((words, torch.full_like(words, self.features.shape[1])), dim=1)
+    def regions(self) -> int:
+        return self.features.shape[1]
 
     def take(self, index: Tensor | slice) -> Inputs:
         """The items at `index`, in that order."""
