@@ -53,7 +53,7 @@ def _on_cpu(name: str, small: bool) -> dict[str, Any]:
 
 def measure(chosen: Mapping[str, Part], device: str, small: bool) -> dict[str, Any]:
     """Each part, and under "about" when, how long and on what it was measured."""
-    found: dict[str, Any] = {"about": {"device": device, "small": small, "parts": {}}}
+    found: dict[str, Any] = {"about": {"device": device, "parts": {}}}
     for name, part in chosen.items():
         print(f"measuring {name}", flush=True)
         began = time.perf_counter()
@@ -62,6 +62,7 @@ def measure(chosen: Mapping[str, Part], device: str, small: bool) -> dict[str, A
         found["about"]["parts"][name] = {
             "made": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             "seconds": seconds,
+            "small": small,
             **describe_environment(torch.device(device)),
         }
         print(f"  {seconds:.0f} s", flush=True)

@@ -10,7 +10,7 @@ from lthlib.packs import PackedStore, store_at
 from lthlib.records import shipped_store
 from lthlib.study import Study, plan
 from lthlib.workflow import cli
-from lthlib.workflow.estimate import USUAL_SECONDS, core_seconds, in_words, seconds_per_epoch
+from lthlib.workflow.estimate import Pace, in_words, paces, seconds_of
 from lthlib.workflow.local import Job
 
 
@@ -19,36 +19,48 @@ def jobs(**choices: object) -> list[Job]:
 
 
 def test_every_epoch_of_every_training_counts() -> None:
-    measured = {("uniter", "digits", "tiny"): 2.0}
+    # Two seconds for an epoch of a thousand items, where a study names no number.
+    measured = {("uniter", "digits", "tiny", "cpu"): Pace(0.002, 1000)}
     level = {"ladder": [0.3, 0.6], "epochs": 3}
-    assert core_seconds(jobs(**level), measured) == 3 * 3 * 2
+    assert seconds_of(jobs(**level), measured) == 3 * 3 * 2
     controls = {"branches": ["random-mask"], "branch_levels": [2]}
-    assert core_seconds(jobs(**level, **controls), measured) == 4 * 3 * 2
-    assert core_seconds(jobs(**level, observe=["barriers"]), measured) == 6 * 3 * 2
+    assert seconds_of(jobs(**level, **controls), measured) == 4 * 3 * 2
+    assert seconds_of(jobs(**level, observe=["barriers"]), measured) == 6 * 3 * 2
     longer = jobs(ladder=[0.3], search="one-shot", dense_epochs=12, epochs=3)
-    assert core_seconds(longer, measured) == (12 + 3) * 2
+    assert seconds_of(longer, measured) == (12 + 3) * 2
     published = jobs(protocol="as_published", ladder="secondary")
-    assert core_seconds(published, measured) == 7 * 3 * 2
+    assert seconds_of(published, measured) == 7 * 3 * 2
+
+
+def test_fewer_items_take_less() -> None:
+    measured = {("uniter", "digits", "tiny", "cpu"): Pace(0.002, 1000)}
+    few = jobs(ladder=[0.3], epochs=1, train_items=100)
+    assert seconds_of(few, measured) == pytest.approx(0.4)
 
 
 def test_what_was_never_measured_is_usual_or_not_known() -> None:
-    assert core_seconds(jobs(levels=0, epochs=1), {}) == USUAL_SECONDS
+    once = jobs(levels=0, epochs=1)
+    assert seconds_of(once, {}) == pytest.approx(4.0)
     base = jobs(size="base", start="random", levels=0, epochs=1)
-    assert core_seconds(base, {}) is None
+    assert seconds_of(base, {}) is None
+    # What a core takes says nothing of a GPU.
+    measured = paces([shipped_store()])
+    assert seconds_of(once, measured) is not None
+    assert seconds_of(once, measured, "cuda") is None
     assert "not known" in in_words(None, 2)
 
 
 def test_words() -> None:
     assert in_words(3600, 2) == "about 60 min of one core, 30 min on 2"
-    assert in_words(36000, 4) == "about 10.0 h of one core, 2.5 h on 4"
+    assert in_words(36000, 4, "cuda") == "about 10.0 h of one GPU, 2.5 h on 4"
 
 
 def test_shipped_records_tell_the_usual_time() -> None:
-    measured = seconds_per_epoch([shipped_store()])
-    assert {model for model, task, _ in measured if task == "digits"} == {
+    measured = paces([shipped_store()])
+    assert {model for model, task, _, _ in measured if task == "digits"} == {
         "visualbert", "lxmert", "uniter",
     }  # fmt: skip
-    assert all(0.2 < seconds < 120 for seconds in measured.values())
+    assert all(0.2 < pace.seconds * pace.items < 120 for pace in measured.values())
 
 
 def test_pack_packs_what_is_finished_and_the_book_can_read_it(

@@ -23,10 +23,17 @@ from lthlib.errors import GridError, StudyError
 from lthlib.records import LAB_FORMAT, RecordStore, open_store, shipped_store, to_json
 from lthlib.study import Study, plan
 from lthlib.workflow import cli, local
+from lthlib.workflow.grid import command as command_module
 from lthlib.workflow.grid import controller, forecast
 from lthlib.workflow.grid.job import Diary, work
-from lthlib.workflow.grid.plan import Plan, being_written, members, untils
-from lthlib.workflow.grid.slots import VISIBLE, device_slot, visible_devices
+from lthlib.workflow.grid.plan import Plan, being_written, untils
+from lthlib.workflow.grid.slots import (
+    FOLDER,
+    VISIBLE,
+    device_slot,
+    slots_folder,
+    visible_devices,
+)
 from lthlib.workflow.grid.studies import expand, read_studies
 from lthlib.workflow.local import Job
 
@@ -243,6 +250,9 @@ def test_a_dry_run_needs_no_torch(tmp_path: Path) -> None:
         (["STUDY", "--retries", "-1"], "--retries -1 will not do"),
         (["STUDY", "--gpus", "-1"], "--gpus -1 will not do"),
         (["STUDY", "--gpus", "3"], "this machine shows 1"),
+        (["STUDY", "--book"], "--book shows the runs of a preset"),
+        (["STUDY", "--dry-run", "--store", "FILE"], "is no folder"),
+        (["STUDY", "--dry-run", "--store", "FILE/below"], "is no folder"),
     ],
 )
 def test_bad_input_is_one_line_and_status_1(
@@ -254,7 +264,10 @@ def test_bad_input_is_one_line_and_status_1(
 ) -> None:
     monkeypatch.setenv(VISIBLE, "0")
     study = str(small(tmp_path))
-    given = [study if word == "STUDY" else word for word in more]
+    (tmp_path / "file").write_text("no store")
+    given = [
+        study if word == "STUDY" else word.replace("FILE", str(tmp_path / "file")) for word in more
+    ]
     if "--store" not in given:
         given += ["--store", str(tmp_path / "store")]
     assert cli.main(["grid", *given]) == 1
@@ -270,11 +283,12 @@ def test_the_book_is_built_from_the_same_store(
     monkeypatch.setattr(cli, "_book", lambda options: asked.append(vars(options)) or 0)
     store = str(tmp_path / "store")
     local.run([Study.build(SMALL)], open_store(store), workers=1, say=lambda _: None)
-    given = ["grid", str(small(tmp_path)), "--store", store]
+    monkeypatch.setattr(command_module, "plan", lambda _: [Study.build(SMALL)])
+    given = ["grid", "--preset", "ci", "--store", store]
     assert cli.main(given) == 0
     assert asked == []
     assert cli.main([*given, "--book"]) == 0
-    assert [(a["store"], a["preset"]) for a in asked] == [(store, "quick")]
+    assert [(a["store"], a["preset"]) for a in asked] == [(store, "ci")]
 
 
 def test_a_store_of_packs_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -320,6 +334,21 @@ def test_a_finished_run_of_another_identity_is_refused(
     assert not (store / "grid").exists()
 
 
+def test_a_run_that_other_code_began_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = open_store(tmp_path / "store")
+    run = Study.build(SMALL).run_id(0)
+    begun = {"lab": LAB_FORMAT, "start weights": "random", "task data": "x", "torch": "1.0"}
+    store.files.write(f"{run}/parts/identity.json", to_json({**begun, "lab": LAB_FORMAT + 1}))
+    given = ["grid", str(small(tmp_path)), "--store", store.files.url, "--dry-run"]
+    assert cli.main(given) == 1
+    assert "was begun with another lab:" in capsys.readouterr().err
+    # What cannot be told without making the task is left to the job.
+    store.files.write(f"{run}/parts/identity.json", to_json(begun))
+    assert cli.main(given) == 0
+
+
 def test_data_that_is_lacking_is_said_before_anything_is_started(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -357,6 +386,28 @@ def test_devices_that_may_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
     }.items():
         monkeypatch.setenv(VISIBLE, named)
         assert visible_devices() == devices
+
+
+def test_no_more_jobs_at_once_than_devices(monkeypatch: pytest.MonkeyPatch) -> None:
+    here = controller.Profile(Path("local"), "local")
+    cluster = controller.Profile(Path("slurm"), "slurm")
+    for profile in (here, cluster):
+        assert command_module._at_once(None, profile, 8) == 8
+        assert command_module._at_once(50, profile, 8) == 8
+        assert command_module._at_once(3, profile, 8) == 3
+        assert command_module._at_once(50, profile, 0) == 50
+    assert command_module._at_once(None, cluster, 0) == command_module.CLUSTER_JOBS
+
+
+def test_locks_of_devices_lie_in_one_folder_whoever_asks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usual = slots_folder()
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    assert slots_folder() == usual
+    monkeypatch.setenv(FOLDER, str(tmp_path / "elsewhere"))
+    assert slots_folder() == tmp_path / "elsewhere"
 
 
 def hold(folder: str, found: Any) -> None:
@@ -421,7 +472,7 @@ def test_seeds_that_are_trained_together_are_one_job(tmp_path: Path) -> None:
     jobs = local.missing([study], store)
     Plan.of(jobs, store, None).write(tmp_path)
     assert [job.name for job in jobs] == study.run_ids()[:1]
-    assert members(jobs[0]) == study.run_ids()
+    assert jobs[0].runs == study.run_ids()
     with store.writer(study.run_ids()[1], {}):
         assert being_written(store, study.run_ids()[1])
     store.files.remove(study.run_ids()[1])
@@ -431,8 +482,7 @@ def test_seeds_that_are_trained_together_are_one_job(tmp_path: Path) -> None:
 
 def test_a_job_gets_a_device_that_is_free(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(VISIBLE, "7,8")
-    monkeypatch.setenv("TMPDIR", str(tmp_path))
-    monkeypatch.setattr("tempfile.tempdir", None)
+    monkeypatch.setenv(FOLDER, str(tmp_path / "devices"))
     job, _, folder = planned(tmp_path, allotment="slots", devices=["7", "8"])
     with device_slot(["7"]):
         work(folder, job.name, 0)
@@ -448,6 +498,44 @@ def test_an_error_that_will_come_again_is_not_tried_again(tmp_path: Path) -> Non
     diary = Diary(folder, job.name)
     assert [line["event"] for line in diary.read()] == ["started", "device", "refused"]
     assert "train_items must be even" in diary.last_word()
+
+
+def test_a_record_that_no_try_makes_usable_is_not_tried_again(tmp_path: Path) -> None:
+    job, store, folder = planned(tmp_path)
+    work(folder, job.name, 0)
+    plain = store.files.read(f"{job.name}/study.json")
+    store.files.write(f"{job.name}/parts/identity.json", b'{"lab": 0}')
+    store.files.remove_file(f"{job.name}/manifest.json")
+    for _ in range(2):
+        with pytest.raises(GridError, match="was begun with another"):
+            work(folder, job.name, 0)
+    events = [line["event"] for line in Diary(folder, job.name).read()]
+    assert events.count("refused") == 1
+    assert events[-1] == "refused"
+    assert store.files.read(f"{job.name}/study.json") == plain
+
+
+def test_a_run_that_shows_late_is_not_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A network file system may hide a new file from another machine for a while."""
+    job, store, folder = planned(tmp_path)
+    monkeypatch.setattr(controller, "POLL_SECONDS", 0.01)
+    looks: list[str] = []
+
+    def has(run: str) -> bool:
+        looks.append(run)
+        return len(looks) > 3
+
+    monkeypatch.setattr(store, "has", has)
+    diary = Diary(folder, job.name)
+    diary.write("failed", why="no space")
+    assert controller._lost([job], store, folder) == [job.name]
+    assert len(looks) == 1, "a run that failed is not waited for"
+    diary.write("done", until=3)
+    assert controller._lost([job], store, folder) == []
+    looks.clear()
+    monkeypatch.setattr(controller, "LATENCY_SECONDS", 0.0)
+    assert controller._lost([job], store, folder) == [job.name]
+    assert "same store" in diary.last_word()
 
 
 def test_a_gpu_that_is_not_there_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

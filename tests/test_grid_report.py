@@ -84,12 +84,13 @@ def test_the_table_says_cores_and_gpus_apart() -> None:
 def test_sentences_are_computed() -> None:
     said = grid.cost_sentence(COSTS, OUTCOME, 500.0)
     assert "A recorded run took 26 s and 5 kB on average over 3 runs" in said
-    assert "A job costs 36 s beside its training" in said
+    assert "A job cost 36 s beside its training where SLURM was asked every second" in said
     assert "50 MB once they are packed" in said
     assert "12 kB for a recorded run of 2 levels and 1,000 weights" in grid.while_running(COSTS)
-    assert "10 ms and 100 kB a job, so about 60,000 jobs in 10 minutes" in grid.planning_sentence(
-        OUTCOME
-    )
+    planned = grid.planning_sentence(OUTCOME)
+    assert "10.0 ms and 100 kB a job (slopes of lines)" in planned
+    most = max(OUTCOME["planning"], key=lambda entry: entry["jobs"])
+    assert f"The most that was measured: {most['jobs']:,} jobs" in planned
     told = grid.outcome_sentence(OUTCOME)
     assert "1 of 2 checks passed" in told
     assert "24 levels had to be computed, and 26 computations were begun: 2 levels" in told

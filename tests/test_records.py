@@ -16,6 +16,7 @@ import duckdb
 import pandas as pd
 import pytest
 
+from lthlib import records
 from lthlib.errors import RecordError
 from lthlib.records import TABLES, Files, RecordStore, open_store, project_root
 
@@ -317,3 +318,22 @@ def test_a_damaged_identity_is_one_line(tmp_path: Path) -> None:
 def test_outside_the_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert (project_root() / "notebooks").is_dir()
+
+
+def test_a_claim_is_removed_by_its_holder_alone(tmp_path: Path) -> None:
+    """At a URL: another process has freed the claim of the dead and holds the run by now."""
+    store = RecordStore(f"dir::file://{tmp_path}")
+    with store.writer("run", {}):
+        ours = store.files.read("locks/run.json")
+        store.files.write("locks/run.json", b"another's")
+        records.remove_claim(store.files, "run", ours)
+        assert store.files.exists("locks/run.json")
+    assert store.files.read("locks/run.json") == b"another's"
+    records.remove_claim(store.files, "run", b"another's")
+    assert not store.files.exists("locks/run.json")
+    records.remove_claim(store.files, "run", b"another's")  # gone already
+
+
+def test_names_of_a_folder_that_is_none(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    assert open_store(tmp_path / "file" / "below").runs() == []

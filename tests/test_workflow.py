@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +99,26 @@ def test_what_a_dead_process_left_of_a_finished_run_is_removed(tmp_path: Path) -
 def test_a_store_that_other_processes_cannot_see_is_refused() -> None:
     with pytest.raises(RecordError, match="lives in one process only"):
         local.run([Study.build(SMALL)], RecordStore("memory://lost"), say=lambda _: None)
+
+
+def test_all_runs_of_a_block_are_freed_when_it_is_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At a URL a killed worker's claims stay, and a block has one for each of its runs."""
+
+    class Noting(RecordStore):
+        def release(self, run: str, processes: Iterable[int]) -> None:
+            freed.append(run)
+
+    def stopped(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    freed: list[str] = []
+    study = Study.build({**SMALL, "together": 2, "seeds": [0, 1]})
+    monkeypatch.setattr(local, "_watch", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        local.run([study], Noting(str(tmp_path)), workers=1, say=lambda _: None)
+    assert freed == study.run_ids()
 
 
 def test_time_left_comes_from_the_speed_so_far(tmp_path: Path) -> None:

@@ -38,6 +38,10 @@ class RecordError(LthError):
     """A record that is missing, damaged, incomplete, or in another format."""
 
 
+class UnusableRecordError(RecordError):
+    """A record that no second try makes usable: damaged, or made by other code, weights or data."""
+
+
 class TrainingError(LthError):
     """A training run that cannot go on, such as one whose loss is no longer a number."""
 

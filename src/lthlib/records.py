@@ -25,6 +25,7 @@ import io
 import json
 import os
 import re
+import secrets
 import shutil
 import socket
 import tempfile
@@ -37,7 +38,7 @@ import fsspec
 import pandas as pd
 from filelock import BaseFileLock, FileLock, Timeout
 
-from lthlib.errors import RecordError, reason
+from lthlib.errors import RecordError, UnusableRecordError, reason
 from lthlib.parquet import answers_from_parquet, from_parquet
 
 FORMAT = 1
@@ -103,8 +104,10 @@ class Files:
         """Sorted names directly under a folder; an absent folder holds none."""
         try:
             found = self.fs.ls(self.path(folder), detail=False)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return []
+        except OSError as error:
+            raise RecordError(f"{self.path(folder)} cannot be read: {reason(error)}") from None
         return sorted(str(path).rstrip("/").rsplit("/", 1)[-1] for path in found)
 
     def read(self, name: str) -> bytes:
@@ -188,12 +191,12 @@ def read_manifest(files: Files, folder: str) -> dict[str, Any]:
     except (ValueError, KeyError, TypeError, AttributeError):
         whole, found = False, FORMAT
     if found != FORMAT:
-        raise RecordError(
+        raise UnusableRecordError(
             f"{where} has record format {found!r}, and this version reads {FORMAT}: "
             f"delete {files.path(folder)} and run its study again"
         )
     if not whole:
-        raise RecordError(f"{where} is damaged: delete {files.path(folder)} and run again")
+        raise UnusableRecordError(f"{where} is damaged: delete {files.path(folder)} and run again")
     return dict(manifest)
 
 
@@ -205,12 +208,12 @@ def read_sealed(files: Files, folder: str, name: str, manifest: Mapping[str, Any
     expected = manifest["files"][name]
     data = files.read(f"{folder}/{name}")
     if len(data) != expected["bytes"]:
-        raise RecordError(
+        raise UnusableRecordError(
             f"{where} is damaged: {len(data):,} bytes where {expected['bytes']:,} were written: "
             f"delete {files.path(folder)} and run again"
         )
     if sha256(data) != expected["sha256"]:
-        raise RecordError(
+        raise UnusableRecordError(
             f"{where} is damaged: its SHA-256 differs from the manifest's: "
             f"delete {files.path(folder)} and run again"
         )
@@ -310,10 +313,19 @@ class RecordStore:
         run, made = about["run"], dict(about.get("identity", {}))
         changed = [k for k in IDENTITY if k in identity and made.get(k) != identity[k]]
         if changed:
-            raise RecordError(
+            raise UnusableRecordError(
                 f"run {run} was made with another {', '.join(changed)}: its numbers do not belong "
                 f"to this version; delete {self.files.path(run)} and run its study again"
             )
+
+    def check_begun(self, run: str, identity: Mapping[str, Any]) -> None:
+        """The same for a run that was begun and is not finished, as far as `identity` goes."""
+        try:
+            begun = self.files.read(_begun(run))
+        except RecordError:
+            return  # not begun, or finished in this moment
+        if changed := _changed(begun, identity, identity):
+            raise _begun_otherwise(self.files, run, changed)
 
     def tidy(self, run: str) -> None:
         """Remove what a process killed between sealing a run and cleaning up left behind."""
@@ -328,9 +340,10 @@ class RecordStore:
         claim = f"locks/{run}.json"
         if self.files.local or not self.files.exists(claim):
             return
-        owner = json.loads(self.files.read(claim))
+        held = self.files.read(claim)
+        owner = json.loads(held)
         if owner["host"] == socket.gethostname() and owner["process"] in processes:
-            self.files.fs.rm_file(self.files.path(claim))
+            remove_claim(self.files, run, held)
 
     def copy(self, run: str, target: RecordStore) -> None:
         """Copy a finished run, verified, and the items it tested; a run that is there stays."""
@@ -386,15 +399,11 @@ class RunWriter:
             # A process killed after sealing and before cleaning leaves its parts behind.
             files.remove(f"{run}/parts")
             return
-        begun, begin = f"{run}/parts/identity.json", to_json(dict(identity))
+        begun, begin = _begun(run), to_json(dict(identity))
         if not files.exists(begun):
             files.write(begun, begin)
-        elif files.read(begun) != begin:
-            raise RecordError(
-                f"run {run} was begun with another {_changed(files.read(begun), identity)}: going "
-                f"on would mix two runs; delete {files.path(run)} to begin again, or use another "
-                "store"
-            )
+        elif (found := files.read(begun)) != begin:
+            raise _begun_otherwise(files, run, _changed(found, identity))
 
     def levels(self) -> list[int]:
         """Levels that are finished, in order and without gaps."""
@@ -424,13 +433,26 @@ class RunWriter:
         self.finished = True
 
 
-def _changed(begun: bytes, identity: Mapping[str, Any]) -> str:
-    """What differs between the identity that a run was begun with and today's."""
+def _begun(run: str) -> str:
+    """The file that says with what identity a run was begun."""
+    return f"{run}/parts/identity.json"
+
+
+def _changed(begun: bytes, identity: Mapping[str, Any], among: Iterable[str] | None = None) -> str:
+    """What differs between the identity that a run was begun with and today's, of these keys."""
     try:
         old = dict(json.loads(begun))
     except (ValueError, TypeError):
         return "identity (its identity.json is damaged)"
-    return ", ".join(sorted(k for k in {*old, *identity} if old.get(k) != identity.get(k)))
+    keys = {*old, *identity} if among is None else among
+    return ", ".join(sorted(k for k in keys if old.get(k) != identity.get(k)))
+
+
+def _begun_otherwise(files: Files, run: str, changed: str) -> UnusableRecordError:
+    return UnusableRecordError(
+        f"run {run} was begun with another {changed}: going on would mix two runs; delete "
+        f"{files.path(run)} to begin again, or use another store"
+    )
 
 
 def _part(run: str, level: int) -> str:
@@ -459,11 +481,16 @@ def _claim(files: Files, run: str, wait: float) -> Iterator[None]:
             lock.release()
         return
     path_ = files.path(f"locks/{run}.json")
-    owner = {"host": socket.gethostname(), "process": os.getpid(), "user": getpass.getuser()}
+    # The token tells this claim from a later one of the same process.
+    owner = {
+        "host": socket.gethostname(), "process": os.getpid(), "user": getpass.getuser(),
+        "token": secrets.token_hex(8),
+    }  # fmt: skip
+    claim = to_json(owner)
     files.fs.makedirs(files.path("locks"), exist_ok=True)
     try:
         with files.fs.open(path_, "xb") as file:
-            file.write(to_json(owner))
+            file.write(claim)
     except FileExistsError:
         raise RecordError(
             f"run {run} is claimed by {json.loads(files.read(f'locks/{run}.json'))}: "
@@ -472,8 +499,15 @@ def _claim(files: Files, run: str, wait: float) -> Iterator[None]:
     try:
         yield
     finally:
-        if files.fs.exists(path_):
-            files.fs.rm_file(path_)
+        remove_claim(files, run, claim)
+
+
+def remove_claim(files: Files, run: str, claim: bytes) -> None:
+    """Remove this claim of a run at a URL, and no other that has taken its place."""
+    name = f"locks/{run}.json"
+    with contextlib.suppress(FileNotFoundError):
+        if files.fs.exists(files.path(name)) and files.read(name) == claim:
+            files.remove_file(name)
 
 
 def _lock(path: Path, run: str, wait: float) -> BaseFileLock:

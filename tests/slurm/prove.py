@@ -47,6 +47,8 @@ COMPARED = ("predictions.parquet", "training.parquet", "curves.parquet", "ticket
 PARTS = ("checks", "planning", "throughput")
 LEAST_RATIO = 1.8
 PATIENCE = 600.0
+CANCEL_SECONDS = 5.0
+"""Within which a stopped controller's jobs are to be out of the queue: SLURM kills after two."""
 KILL_AFTER = 0.3
 """Seconds into a level at which it is killed."""
 SETTINGS: dict[str, Any] = {
@@ -156,10 +158,16 @@ def holdings(store: RecordStore) -> list[tuple[str, str, float, float]]:
         at = datetime.fromisoformat(line["time"]).timestamp()
         if line["event"] == "device":
             open_[key] = (line["visible"], at)
-        elif line["event"] == "done":
+        elif line["event"] in ("done", "failed", "refused", "started") and key in open_:
+            # A killed job says nothing more: until the next try begins, it may have held it.
             device, since = open_.pop(key)
             found.append((line["run"], device, since, at))
     return found
+
+
+def meetings(store: RecordStore) -> int:
+    """Jobs that found their run being written, or done, by another controller."""
+    return sum(line["event"] in ("waiting", "nothing to do") for line in diaries(store))
 
 
 def shared(found: Sequence[tuple[str, str, float, float]]) -> int:
@@ -183,7 +191,7 @@ def differing(store: RecordStore, plain: RecordStore, runs: Sequence[str]) -> li
         bad += [f"{run}/{name}" for name in COMPARED if ours[name] != theirs[name]]
         tables = [s.table("levels", [run]).drop(columns="seconds") for s in (store, plain)]
         try:
-            pd.testing.assert_frame_equal(*tables)
+            pd.testing.assert_frame_equal(*tables, check_exact=True)
         except AssertionError:
             bad.append(f"{run}/levels.parquet")
     return bad
@@ -366,15 +374,22 @@ def check_stopped(ground: Ground) -> dict[str, Any]:
         until(lambda: any(in_level(store, run, 1) for run in study.run_ids()), process)
         process.terminate()
         process.wait(PATIENCE)
-    status = process.returncode
+    status, finished = process.returncode, len(store.runs())
+    # Sooner than the jobs could end by themselves.
+    time.sleep(CANCEL_SECONDS)
+    left = len(queue())
     until(lambda: not queue())
     finish(ground.slurm(seeds, store))
     counts = levels(store, study)
     return {
         "exit_status": status,
+        "jobs_left_in_the_queue": left,
         **counts,
         "files_that_differ": differing(store, ground.plain, study.run_ids()),
-        "passed": status == 130 and counts["levels_begun_again"] <= len(seeds),
+        "passed": status == 130
+        and left == 0
+        and finished < len(seeds)
+        and 1 <= counts["levels_begun_again"] <= len(seeds),
     }
 
 
@@ -387,13 +402,18 @@ def check_two_controllers(ground: Ground) -> dict[str, Any]:
         ended(one)
         ended(two)
     counts = levels(store, study)
-    held = holdings(store)
+    held, met = holdings(store), meetings(store)
+    controllers = len({line["controller"] for line in diaries(store)})
     return {
-        "controllers": len({line["controller"] for line in diaries(store)}),
+        "controllers": controllers,
+        "jobs_that_met_another": met,
         **counts,
         "sharing_a_device": shared(held),
         "files_that_differ": differing(store, ground.plain, study.run_ids()),
-        "passed": counts["levels_begun_again"] == 0 and shared(held) == 0,
+        "passed": controllers == 2
+        and met > 0
+        and counts["levels_begun_again"] == 0
+        and shared(held) == 0,
     }
 
 
@@ -414,7 +434,8 @@ def check_two_local(ground: Ground) -> dict[str, Any]:
     finally:
         del os.environ["CUDA_VISIBLE_DEVICES"]
     held = [*holdings(store), *holdings(other)]
-    counts = levels(store, study)
+    both = [levels(each, study) for each in (store, other)]
+    counts = {name: sum(each[name] for each in both) for name in both[0]}
     bad = [name for s in (store, other) for name in differing(s, ground.plain, study.run_ids())]
     return {
         "controllers": 3,

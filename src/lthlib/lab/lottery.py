@@ -33,7 +33,7 @@ from safetensors.torch import load as tensors_from_bytes
 from safetensors.torch import save as tensors_to_bytes
 from torch import Tensor
 
-from lthlib.errors import RecordError, StudyError
+from lthlib.errors import StudyError, UnusableRecordError
 from lthlib.lab import models, observations
 from lthlib.lab.hub import checkpoint_file
 from lthlib.lab.models.checkpoints import load_checkpoint
@@ -111,7 +111,7 @@ def _write_block(
     todo = [r for r in rungs[:until] if any(r.level not in writer.levels() for writer in open_)]
     if todo and len(open_) < len(writers):
         done = next(writer.run for writer in writers if writer.finished)
-        raise RecordError(
+        raise UnusableRecordError(
             f"run {open_[0].run} is trained together with {done}, which is finished already: "
             f"delete {store.files.path(done)} and run again"
         )

@@ -247,7 +247,7 @@ def about(found: Found, part: str) -> str:
     hardware = how["hardware"]
     machine = hardware["processor"] if hardware["device"] == "cpu" else hardware["device"]
     threads = "all threads" if part == "cores" else "one thread"
-    small = " A small check, too short to be a measurement." if found["about"]["small"] else ""
+    small = " A small check, too short to be a measurement." if how.get("small") else ""
     return (
         f"Measured on {how['made'][:10]} on {machine} ({hardware['cores']} cores) with {threads} "
         f"and torch {how['versions']['torch']}, at commit {how['commit'][:7] or 'unknown'}.{small}"

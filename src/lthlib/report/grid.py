@@ -24,8 +24,6 @@ from lthlib.report.words import counted, finished, in_bytes, listed
 Found = Mapping[str, Any]
 SIZES = (10, 1_000, 100_000)
 """Numbers of runs that the cost model is shown for."""
-PATIENCE_SECONDS = 600
-"""How long one may wait for the first job."""
 FILES_A_RUN = 8
 """Files that a finished run leaves in a store, its manifest and its lock among them."""
 _CHECKS = {
@@ -51,7 +49,8 @@ _COUNTS = {
     "tries": "{} tries",
     "controllers": "{} controllers",
     "runs_finished_when_killed": "{} runs were finished then",
-    "jobs_left_in_the_queue": "{} jobs went on",
+    "jobs_left_in_the_queue": "{} jobs in the queue after it",
+    "jobs_that_met_another": "{} jobs found their run taken or done",
     "levels_done_when_killed": "{} levels were done then",
     "levels_cut": "{} cut",
 }
@@ -167,8 +166,9 @@ def cost_table(costs: pd.DataFrame, found: Found | None) -> Exhibit:
     if found:
         how = (
             "For jobs beside: starting a job, importing, making the task, waiting to be asked; "
-            f"per job as measured on SLURM. Snakemake's plan: from {_sizes(found)} jobs that it "
-            "was measured with, one job a run, along a line."
+            "per job as measured on SLURM, which was asked every second: with the waits of the "
+            f"profile it is more. Snakemake's plan: from {_sizes(found)} jobs that it was measured "
+            "with, one job a run, along a line: beyond them a guess."
         )
     return plain_table(
         pd.DataFrame(rows).fillna(""),
@@ -191,17 +191,16 @@ def _sizes(found: Found) -> str:
 @finished
 def cost_sentence(costs: pd.DataFrame, found: Found | None, packed: float | None) -> str:
     """What dominates, and where it ends."""
-    model = cost_model(costs, found)
-    last = model.iloc[-1]
+    many = SIZES[-1]
     said = (
         f"A recorded run took {costs['seconds'].mean():.0f} s and "
         f"{in_bytes(costs['bytes'].mean())} on average over {counted(len(costs), 'run')}; "
-        f"{last['runs']:,} of them would fill "
-        f"{in_bytes(last['bytes'])} in {last['files']:,} files"
+        f"{many:,} of them would fill "
+        f"{in_bytes(many * costs['bytes'].mean())} in {many * FILES_A_RUN:,} files"
     )
     if packed is not None:
         said += (
-            f", or {in_bytes(packed * last['runs'])} once they are packed (`lth pack`), which "
+            f", or {in_bytes(packed * many)} once they are packed (`lth pack`), which "
             "also spares a network file system most of those files"
         )
     if found is None:
@@ -209,9 +208,10 @@ def cost_sentence(costs: pd.DataFrame, found: Found | None, packed: float | None
     overhead = found["throughput"]["slurm"]["overhead_per_job"]
     share = overhead / (overhead + costs["seconds"].mean())
     return (
-        f"{said}. A job costs {overhead:.0f} s beside its training, {100 * share:.0f} % of such a "
-        "run's time; so tiny runs are not worth cutting into jobs of one level, and long ones are "
-        "cut for their wall-time limit only."
+        f"{said}. A job cost {overhead:.0f} s beside its training where SLURM was asked every "
+        f"second, {100 * share:.0f} % of such a run's time, and costs more with the profile's "
+        "gentler waits; so tiny runs are not worth cutting into jobs of one level, and long ones "
+        "are cut for their wall-time limit only."
     )
 
 
@@ -242,12 +242,12 @@ def planning_sentence(found: Found) -> str:
     """How many jobs one controller can be given."""
     per_job = planning(found, 2)[0] - planning(found, 1)[0]
     memory = planning(found, 2)[1] - planning(found, 1)[1]
-    jobs = PATIENCE_SECONDS / per_job
-    rounded = int(float(f"{jobs:.1g}"))
+    largest = max(found["planning"], key=lambda entry: entry["jobs"])
     return (
         "Snakemake holds a whole study in memory and plans it before the first job: "
-        f"{1000 * per_job:.0f} ms and {in_bytes(memory)} a job, so about {rounded:,} jobs in "
-        f"{PATIENCE_SECONDS / 60:.0f} minutes."
+        f"{1000 * per_job:.1f} ms and {in_bytes(memory)} a job (slopes of lines). The most that "
+        f"was measured: {largest['jobs']:,} jobs, planned in {_seconds(largest['seconds'])} with "
+        f"{in_bytes(largest['bytes'])}."
     )
 
 

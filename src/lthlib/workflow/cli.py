@@ -13,9 +13,8 @@ from lthlib.errors import LthError
 from lthlib.packs import PackedStore, other_packs, pack, reference_store, store_at
 from lthlib.records import Files, RecordStore, open_store, project_root, shipped_store
 from lthlib.study import DEFAULT_PRESET, MODELS, PRESETS, Study, plan
-from lthlib.workflow import data, grid, own
-from lthlib.workflow.estimate import core_seconds, in_words, seconds_per_epoch
-from lthlib.workflow.local import Job, default_workers, missing, run
+from lthlib.workflow import data, estimate, grid, own
+from lthlib.workflow.local import Job, default_workers, device, missing, run
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -93,8 +92,8 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _how_long(jobs: Sequence[Job], workers: int) -> str:
-    measured = seconds_per_epoch([reference_store(), shipped_store()])
-    return in_words(core_seconds(jobs, measured), workers)
+    measured, on = estimate.paces([reference_store(), shipped_store()]), device()
+    return estimate.in_words(estimate.seconds_of(jobs, measured, on), workers, on)
 
 
 def _report(options: argparse.Namespace) -> int:

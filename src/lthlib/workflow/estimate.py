@@ -4,48 +4,72 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import astuple, dataclass
 
 from lthlib.records import RecordStore
 from lthlib.study import Study
 from lthlib.workflow.local import Job
 
-# Seconds per epoch of 8,000 items on one core, where no recorded run tells better.
-USUAL_SECONDS = 4.0
+Kind = tuple[str, str, str, str]  # model, task, size, device: cpu or cuda
 
 
-Kind = tuple[str, str, str]  # model, task, size
+@dataclass(frozen=True)
+class Pace:
+    """How fast runs of a kind are.
+
+    seconds: of one training item in one epoch, evaluation included; items: how many training items
+    there are where a study names no number.
+    """
+
+    seconds: float
+    items: float
 
 
-def seconds_per_epoch(stores: Iterable[RecordStore]) -> dict[Kind, float]:
-    """Median seconds of an epoch, by (model, task, size), over recorded trainings.
+USUAL = Pace(4.0 / 8000, 8000)
+"""Of a tiny model on one core, where no recorded run tells better."""
+
+
+def paces(stores: Iterable[RecordStore]) -> dict[Kind, Pace]:
+    """Medians over recorded trainings, by (model, task, size, device).
 
     The first run of each study counts; evaluation is part of what was measured.
     """
-    found: dict[Kind, list[float]] = {}
+    found: dict[Kind, list[Pace]] = {}
     for store in stores:
         first = {run.rpartition("-s")[0]: run for run in reversed(store.runs())}
         for run in first.values():
-            settings = store.study(run)["study"]
+            about = store.study(run)
+            settings, items = about["study"], about["task"]["train_items"]
             levels = store.table("levels", [run])
             timed = levels[(levels["epochs"] > 0) & (levels["seconds"] > 0)]
-            kind = (settings["model"], settings["task"], settings["size"])
+            device = about["identity"].get("device", "cpu")
+            kind = (settings["model"], settings["task"], settings["size"], device)
             # Runs that are trained together share their seconds.
-            models = settings.get("together", 1)
-            found.setdefault(kind, []).extend(timed["seconds"] / timed["epochs"] / models)
-    return {kind: statistics.median(seconds) for kind, seconds in found.items() if seconds}
+            seconds = timed["seconds"] / timed["epochs"] / settings.get("together", 1) / items
+            found.setdefault(kind, []).extend(Pace(each, items) for each in seconds)
+    return {kind: _median(many) for kind, many in found.items() if many}
 
 
-def core_seconds(jobs: Sequence[Job], measured: Mapping[Kind, float]) -> float | None:
-    """What these jobs will take on one core: epochs of all their trainings, times the usual.
+def _median(many: Sequence[Pace]) -> Pace:
+    return Pace(*(statistics.median(values) for values in zip(*map(astuple, many), strict=True)))
 
-    None where a job is of a size of which no run was measured.
+
+def seconds_of(
+    jobs: Sequence[Job], measured: Mapping[Kind, Pace], device: str = "cpu"
+) -> float | None:
+    """What these jobs will take on one core, or on one GPU (device cuda), one after another.
+
+    Epochs of all their trainings, times the items, times the usual. None where a job is of a kind
+    of which no run was measured; a tiny model on a core is guessed.
     """
     total = 0.0
     for study in (job.study for job in jobs):
-        seconds = measured.get((study.model, study.task, study.size))
-        if seconds is None and study.size != "tiny":
+        pace = measured.get((study.model, study.task, study.size, device))
+        if pace is None and (study.size, device) != ("tiny", "cpu"):
             return None
-        total += _epochs(study) * study.together * (seconds or USUAL_SECONDS)
+        pace = pace or USUAL
+        items = study.train_items or pace.items
+        total += _epochs(study) * study.together * items * pace.seconds
     return total
 
 
@@ -56,11 +80,12 @@ def _epochs(study: Study) -> int:
     return (study.dense_epochs or study.epochs) + later + barriers
 
 
-def in_words(seconds: float | None, workers: int) -> str:
-    """Core time, and time on the clock, in hours or minutes."""
+def in_words(seconds: float | None, workers: int, device: str = "cpu") -> str:
+    """Time of one core or GPU, and time on the clock, in hours or minutes."""
     if seconds is None:
-        return "how long is not known: no run of this size is recorded"
-    return f"about {_time(seconds)} of one core, {_time(seconds / workers)} on {workers}"
+        return "how long is not known: no run of this kind is recorded"
+    one = "core" if device == "cpu" else "GPU"
+    return f"about {_time(seconds)} of one {one}, {_time(seconds / workers)} on {workers}"
 
 
 def _time(seconds: float) -> str:

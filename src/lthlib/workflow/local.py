@@ -40,6 +40,11 @@ class Job:
     def name(self) -> str:
         return self.study.run_id(self.seed)
 
+    @property
+    def runs(self) -> list[str]:
+        """Names of all runs that it makes."""
+        return [self.study.run_id(seed) for seed in self.study.block(self.seed)]
+
     def trainings(self, levels: int | None = None) -> int:
         """Training runs in the whole job, or in its first levels."""
         rungs = self.study.rungs()[:levels]
@@ -49,7 +54,8 @@ class Job:
 def missing(studies: Sequence[Study], store: RecordStore) -> list[Job]:
     """Runs that the store does not hold finished, in the order of the studies.
 
-    Raises RecordError for a finished run that the present code and weights would not make again.
+    Raises RecordError for a run, finished or only begun, that the present code and weights would
+    not make.
     """
     jobs: list[Job] = []
     for study in studies:
@@ -60,7 +66,9 @@ def missing(studies: Sequence[Study], store: RecordStore) -> list[Job]:
                 store.check_identity(name, identity)
                 store.tidy(name)
             elif not any(seed in study.block(job.seed) for job in jobs if job.study is study):
-                jobs.append(Job(study, seed))
+                jobs.append(job := Job(study, seed))
+                for own in job.runs:
+                    store.check_begun(own, identity)
     return jobs
 
 
@@ -106,7 +114,7 @@ def run(
         f"records go to {store.files.url}"
     )
     _run_jobs(jobs, store, count, say)
-    if lost := [job.name for job in jobs if not store.has(job.name)]:
+    if lost := [name for job in jobs for name in job.runs if not store.has(name)]:
         raise RecordError(
             f"run {lost[0]} was done, but {store.files.url} does not hold it: such a store lives "
             "in one process only; name a folder, or a URL that other processes can reach"
@@ -114,21 +122,23 @@ def run(
     return names
 
 
-def default_workers() -> int:
-    """One process for each core that this process may use; one, where there is a GPU."""
+def device() -> str:
+    """Where runs of this machine train: cuda, where torch finds a GPU, and cpu elsewhere."""
     import torch
 
-    return 1 if torch.cuda.is_available() else cores()
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def default_workers() -> int:
+    """One process for each core that this process may use; one, where there is a GPU."""
+    return 1 if device() == "cuda" else cores()
 
 
 def _work(job: Job, url: str) -> str:
-    # Imported here: the parent never needs torch, and a spawned child starts from nothing.
-    import torch
-
+    # Imported here: the parent never needs the lab, and a spawned child starts from nothing.
     from lthlib.lab.lottery import run as run_in_lab
 
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    return run_in_lab(job.study, job.seed, RecordStore(url), device=device)
+    return run_in_lab(job.study, job.seed, RecordStore(url), device=device())
 
 
 def _end_with_parent() -> None:
@@ -160,8 +170,8 @@ def _run_jobs(jobs: list[Job], store: RecordStore, workers: int, say: Say) -> No
             for process in workers_left.values():
                 process.terminate()
                 process.join()
-            for job in jobs:
-                store.release(job.name, workers_left)
+            for name in (name for job in jobs for name in job.runs):
+                store.release(name, workers_left)
             raise
 
 

@@ -38,7 +38,7 @@ from lthlib.records import (
 )
 from lthlib.study import MODELS, Study
 from lthlib.workflow import estimate
-from lthlib.workflow.local import Say, default_workers, missing, run
+from lthlib.workflow.local import Say, default_workers, device, missing, run
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -130,9 +130,9 @@ def _own(options: argparse.Namespace) -> int:
             store = RecordStore(str(out / RECORDS))
             if jobs := missing(studies, store):
                 workers = min(len(jobs), options.workers or default_workers())
-                likely = _seconds(studies, given, regions)
-                seconds = estimate.core_seconds(jobs, likely | _measured(store, studies))
-                _print(f"training: {estimate.in_words(seconds, workers)}; to stop is safe")
+                known, on = _likely(studies, given, regions) | _measured(store, studies), device()
+                seconds = estimate.seconds_of(jobs, known, on)
+                _print(f"training: {estimate.in_words(seconds, workers, on)}; to stop is safe")
             run(studies, store, workers=options.workers)
         write_report(out)
     print(f"The report is at {(out / REPORT).as_uri()}; records: {out / RECORDS}")
@@ -370,23 +370,18 @@ def _studies(options: argparse.Namespace, task: str, features: str) -> list[Stud
     ]
 
 
-def _seconds(
+def _likely(
     studies: Sequence[Study], given: Given, regions: _Regions
-) -> dict[estimate.Kind, float]:
-    """Seconds of an epoch, from how many items and tokens it has."""
-    tokens = TEXT_TOKENS + regions.count
-    epoch = SECONDS_A_TOKEN * tokens * len(given.parts["train"])
-    return {(study.model, study.task, study.size): epoch for study in studies}
+) -> dict[estimate.Kind, estimate.Pace]:
+    """How fast a core is, from how many tokens an item has."""
+    pace = estimate.Pace(SECONDS_A_TOKEN * (TEXT_TOKENS + regions.count), len(given.parts["train"]))
+    return {(study.model, study.task, study.size, "cpu"): pace for study in studies}
 
 
-def _measured(store: RecordStore, studies: Sequence[Study]) -> dict[estimate.Kind, float]:
-    """Seconds of an epoch, from runs of the same data that are there."""
+def _measured(store: RecordStore, studies: Sequence[Study]) -> dict[estimate.Kind, estimate.Pace]:
+    """How fast runs of the same data were that are there."""
     wanted = {(study.model, study.task, study.size) for study in studies}
-    return {
-        kind: seconds
-        for kind, seconds in estimate.seconds_per_epoch([store]).items()
-        if kind in wanted
-    }
+    return {kind: pace for kind, pace in estimate.paces([store]).items() if kind[:3] in wanted}
 
 
 def command_line(options: argparse.Namespace) -> str:

@@ -12,7 +12,7 @@ from lthlib.machine import cores
 from lthlib.packs import PackedStore, reference_store, store_at
 from lthlib.records import RecordStore, open_store, shipped_store
 from lthlib.report.words import in_bytes
-from lthlib.study import DEFAULT_PRESET, PRESETS, Study, plan
+from lthlib.study import PRESETS, Study, plan
 from lthlib.workflow import data, estimate
 from lthlib.workflow.grid import controller, forecast
 from lthlib.workflow.grid.plan import Plan, being_written
@@ -55,12 +55,14 @@ def add_command(add: Add) -> None:
 
 def _grid(options: argparse.Namespace) -> int:
     controller.require_snakemake()
+    if options.book and options.preset is None:
+        raise StudyError("--book shows the runs of a preset: name it with --preset")
     studies, store = _studies(options), _store(options.store)
     profile = controller.Profile.named(options.profile)
     devices = _devices(options, profile)
     _check(options)
     jobs = missing(studies, store)
-    at_once = options.jobs or _at_once(profile, len(devices))
+    at_once = _at_once(options.jobs, profile, len(devices))
     plan = Plan.of(
         jobs,
         store,
@@ -108,7 +110,6 @@ def _say(line: str) -> None:
 def _book(options: argparse.Namespace) -> int:
     from lthlib.workflow.cli import _book as build
 
-    options.preset = options.preset or DEFAULT_PRESET
     return build(options)
 
 
@@ -123,6 +124,9 @@ def _store(url: str | None) -> RecordStore:
     """A store that processes on other machines find under the same name."""
     folder = url is not None and "://" not in url
     store = open_store(Path(str(url)).resolve() if folder else url)
+    root = Path(store.files.root)
+    if store.files.local and any(path.is_file() for path in (root, *root.parents)):
+        raise GridError(f"{url} is no folder: name one, which need not exist yet, or a URL")
     if store.files.url.startswith("memory:"):
         raise GridError(f"{url} lives in one process only: name a folder, or another URL")
     if isinstance(store_at(store.files.url), PackedStore):
@@ -156,13 +160,11 @@ def _devices(options: argparse.Namespace, profile: controller.Profile) -> list[s
     return seen[: options.gpus]
 
 
-def _at_once(profile: controller.Profile, gpus: int) -> int:
-    """Jobs at once: one for each GPU, or each core of this machine; on a cluster, so many."""
+def _at_once(asked: int | None, profile: controller.Profile, gpus: int) -> int:
+    """Jobs at once: one for each GPU and no more, or for each core; on a cluster, so many."""
     if gpus:
-        return gpus
-    if not profile.local:
-        return CLUSTER_JOBS
-    return cores()
+        return min(asked or gpus, gpus)
+    return asked or (cores() if profile.local else CLUSTER_JOBS)
 
 
 # -- what it says beforehand ----------------------------------------------------------------------
@@ -179,11 +181,11 @@ def _tell(
         print(f"all {runs:,} runs are in {store.files.url}: nothing to do")
         return
     recorded = [store, reference_store(), shipped_store()]
-    seconds = estimate.core_seconds(jobs, estimate.seconds_per_epoch(recorded))
+    seconds = estimate.seconds_of(jobs, estimate.paces(recorded), plan.device)
     at_once = min(at_once, len(jobs))
     print(
         f"{left:,} of {runs:,} runs to do in {plan.jobs:,} jobs, {at_once:,} at once, on "
-        f"{plan.device}: {estimate.in_words(seconds, at_once)}, as recorded runs took; "
+        f"{plan.device}: {estimate.in_words(seconds, at_once, plan.device)}; "
         f"{_room(jobs, at_once, recorded)}"
     )
 

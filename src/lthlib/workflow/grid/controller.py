@@ -25,8 +25,8 @@ from typing import Any
 
 from lthlib.errors import GridError, reason, unknown
 from lthlib.records import RecordStore
-from lthlib.workflow.grid.job import Diary
-from lthlib.workflow.grid.plan import Plan, members
+from lthlib.workflow.grid.job import DONE, Diary
+from lthlib.workflow.grid.plan import Plan
 from lthlib.workflow.local import Job, Progress, Say
 
 HERE = Path(__file__).parent
@@ -35,6 +35,8 @@ LOG = "snakemake.log"
 NAMED = 3
 """Failed runs that an error names before it counts."""
 POLL_SECONDS = 0.5
+LATENCY_SECONDS = 60.0
+"""As long as `latency-wait` of the profile for SLURM."""
 STOP_SECONDS = 60.0
 """How long Snakemake may take to cancel its jobs before it is killed."""
 
@@ -135,9 +137,13 @@ def control(
     given: its command line. way: the signal that stops it.
     Raises GridError, in one line, for jobs that failed and for Snakemake's own troubles.
     """
-    plan.write(folder)
+    try:
+        plan.write(folder)
+        log = (folder / LOG).open("wb")
+    except OSError as error:
+        raise GridError(f"{folder} cannot be written: {reason(error)}") from None
     watch = Progress(jobs, store, say)
-    with (folder / LOG).open("wb") as log:
+    with log:
         parent = [str(os.getpid()), str(int(way))]
         child = subprocess.Popen(
             [sys.executable, "-m", "lthlib.workflow.grid.snake", *parent, *given],
@@ -154,10 +160,24 @@ def control(
             raise
         finally:
             signal.signal(signal.SIGTERM, before)
-    if lost := [job.name for job in jobs if not all(map(store.has, members(job)))]:
+    if lost := _lost(jobs, store, folder):
         raise GridError(_why(lost, len(jobs), folder))
     if watch.last_done < watch.total:
         watch.tell(last=True)
+
+
+def _lost(jobs: Sequence[Job], store: RecordStore, folder: Path) -> list[str]:
+    """The runs that are not in the store at the end.
+
+    A file system of several machines may show a run some time after its job said that it is done.
+    """
+    until = time.monotonic() + LATENCY_SECONDS
+    while True:
+        lost = [job.name for job in jobs if not all(map(store.has, job.runs))]
+        late = any(line["event"] in DONE for r in lost for line in Diary(folder, r).read()[-1:])
+        if not late or time.monotonic() > until:
+            return lost
+        time.sleep(POLL_SECONDS)
 
 
 def _interrupt(_: int, __: FrameType | None) -> None:

@@ -9,13 +9,13 @@ from typing import Any
 
 from lthlib.records import RecordStore
 from lthlib.study import Study
-from lthlib.workflow.estimate import Kind
 from lthlib.workflow.local import Job
 
 OF_TEST = ("predictions.parquet",)
 OF_TRAINING = ("training.parquet",)
 """Files that grow with the test items, and with the training items; the others with neither."""
 WEIGHT_BYTES = 4
+Kind = tuple[str, str, str]  # model, task, size
 
 
 @dataclass(frozen=True)

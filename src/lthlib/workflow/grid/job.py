@@ -20,13 +20,20 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from lthlib.errors import GridError, LthError, RecordError, in_one_line
-from lthlib.records import RecordStore
-from lthlib.workflow.grid.plan import Plan, being_written, members
+from lthlib.errors import (
+    GridError,
+    LthError,
+    RecordError,
+    UnusableRecordError,
+    in_one_line,
+)
+from lthlib.records import RecordStore, remove_claim
+from lthlib.workflow.grid.plan import Plan, being_written
 from lthlib.workflow.grid.slots import VISIBLE, device_slot
 from lthlib.workflow.local import Job
 
 POLL_SECONDS = 0.5
+DONE = ("done", "nothing to do")
 CLAIM_SECONDS = 3600.0
 """How long a claim at a URL may stand without a level more."""
 
@@ -64,6 +71,8 @@ class Diary:
         last = lines[-1] if lines else {}
         if last.get("event") in ("refused", "failed"):
             return str(last["why"])
+        if last.get("event") in DONE:
+            return "its last job said that it is done: do all machines see the same store?"
         if not lines:
             return "none of its jobs was begun"
         return "its last job ended without a word (killed, out of memory, or out of time?)"
@@ -96,6 +105,7 @@ def work(folder: Path, run: str, number: int) -> None:
     except LthError as error:
         # A store or a machine may be well again; another error comes back however often one tries.
         again = isinstance(error, (RecordError, GridError))
+        again = again and not isinstance(error, UnusableRecordError)
         diary.write("failed" if again else "refused", why=str(error))
         raise GridError(f"{run}: {error}") from None
     except Exception as error:
@@ -123,14 +133,14 @@ class Part:
     def is_done(self) -> bool:
         """Is there nothing left of it? The last job also seals the run."""
         if self.number == len(self.untils) - 1:
-            return all(map(self.store.has, members(self.job)))
+            return all(map(self.store.has, self.job.runs))
         return all(
             self.store.has(run) or self.store.levels_done(run) >= self.until
-            for run in members(self.job)
+            for run in self.job.runs
         )
 
     def is_being_written(self) -> bool:
-        return any(being_written(self.store, run) for run in members(self.job))
+        return any(being_written(self.store, run) for run in self.job.runs)
 
 
 def _wait_until_free(part: Part, diary: Diary) -> None:
@@ -163,12 +173,13 @@ def _free_claims_of_the_dead(part: Part, before: Sequence[dict[str, Any]]) -> No
     if part.store.files.local:
         return
     tries = [(line.get("host"), line.get("process")) for line in before]
-    for run in members(part.job):
+    for run in part.job.runs:
         claim = f"locks/{run}.json"
         if part.store.files.exists(claim):
-            owner = json.loads(part.store.files.read(claim))
+            held = part.store.files.read(claim)
+            owner = json.loads(held)
             if (owner["host"], owner["process"]) in tries or _is_gone(owner):
-                part.store.files.remove_file(claim)
+                remove_claim(part.store.files, run, held)
 
 
 def _is_gone(owner: dict[str, Any]) -> bool:

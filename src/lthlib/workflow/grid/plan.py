@@ -76,11 +76,6 @@ class Plan:
             raise GridError(f"{folder / PLAN} cannot be read: {error}") from None
 
 
-def members(job: Job) -> list[str]:
-    """The runs that a job makes: one, or all that are trained together."""
-    return [job.study.run_id(seed) for seed in job.study.block(job.seed)]
-
-
 def untils(job: Job, store: RecordStore, levels: int | None) -> list[int]:
     """How many levels are done after each job of a run, from where the store has it."""
     all_levels = len(job.study.rungs())

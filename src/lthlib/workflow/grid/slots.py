@@ -2,7 +2,7 @@
 
 Snakemake counts GPUs on a machine but does not say which one a job gets. A lock on a file does, and
 the system frees it when its holder dies, however it dies. The files lie in one folder for the whole
-machine, so that two controllers do not share a device either.
+machine, so that two controllers do not share a device either, as long as both call it by one name.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -19,11 +18,13 @@ from filelock import FileLock, Timeout
 
 POLL_SECONDS = 0.2
 VISIBLE = "CUDA_VISIBLE_DEVICES"
+FOLDER = "LTHLIB_DEVICES"
+"""The variable that names another folder of locks."""
 
 
 def slots_folder() -> Path:
-    """The machine's folder of locks, for all its users."""
-    return Path(tempfile.gettempdir()) / "lthlib-devices"
+    """The machine's folder of locks, for all its users: not TMPDIR, which may be each one's own."""
+    return Path(os.environ.get(FOLDER, "/tmp/lthlib-devices"))
 
 
 def visible_devices() -> list[str]:
@@ -31,8 +32,8 @@ def visible_devices() -> list[str]:
     named = os.environ.get(VISIBLE)
     if named is not None:
         return [name.strip() for name in named.split(",") if name.strip() not in ("", "-1")]
-    found = [path.name.removeprefix("nvidia") for path in Path("/dev").glob("nvidia[0-9]*")]
-    return sorted(found, key=int)
+    # CUDA counts those that a container was given from 0, whatever their files are called.
+    return [str(number) for number, _ in enumerate(Path("/dev").glob("nvidia[0-9]*"))]
 
 
 @contextlib.contextmanager
