@@ -6,6 +6,7 @@ import copy
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -16,6 +17,8 @@ from lthlib.lab import lottery, models
 from lthlib.lab.batches import Batches
 from lthlib.lab.models.attention import fuse_attention
 from lthlib.lab.tasks import Inputs, Task, load
+from lthlib.lab.tasks.inputs import blank_regions
+from lthlib.lab.tickets import random_mask
 from lthlib.lab.training import deterministic, predict, train
 from lthlib.records import open_store
 from lthlib.study import MODELS, Study, plan
@@ -173,6 +176,41 @@ def test_a_compiled_model_trains_like_a_fused_one(task: Task) -> None:
         torch.testing.assert_close(one, other, rtol=1e-2, atol=1e-3)
 
 
+def test_blank_regions_take_no_memory_on_another_device(task: Task) -> None:
+    blank = blank_regions(task.train.inputs.input_ids, task.train.inputs.text_mask, 36, 2048)
+    moved = blank.to("meta")
+    assert moved.region_features.shape == blank.region_features.shape
+    for field in (moved.region_features, moved.boxes):
+        assert field.untyped_storage().nbytes() <= 36 * 2048 * 4
+    alone = blank.take(slice(0, 1)).to("meta")
+    assert alone.region_features.shape == (1, 36, 2048)
+
+
+def test_what_was_compiled_before_does_not_decide_what_is_compiled_now() -> None:
+    """More versions of one forward than torch would keep by itself: each is compiled all the same,
+    and one too many is an error instead of another way to compute."""
+    seen: list[int] = []
+
+    def backend(graph: torch.fx.GraphModule, _: object) -> Any:
+        seen.append(1)
+        return graph.forward
+
+    @torch.compile(backend=backend, dynamic=False)
+    def twice(x: torch.Tensor) -> torch.Tensor:
+        return 2 * x
+
+    models.forget_compiled()
+    for width in range(2, 22):
+        twice(torch.ones(width))
+    assert len(seen) == 20
+    models.forget_compiled()
+    twice(torch.ones(2))
+    assert len(seen) == 21
+    with pytest.raises(torch._dynamo.exc.FailOnRecompileLimitHit):
+        for width in range(2, 3 + models.MOST_VERSIONS):
+            twice(torch.ones(width))
+
+
 def test_deterministic_mode_fills_no_fresh_tensors_and_puts_all_back() -> None:
     before = memory.fill_uninitialized_memory, torch.are_deterministic_algorithms_enabled()
     with deterministic():
@@ -192,12 +230,15 @@ def test_arithmetic_names_a_study_and_leaves_older_names_alone() -> None:
 # -- on a GPU -----------------------------------------------------------------------------------
 @needs_gpu
 @every_model
-def test_no_step_makes_a_gpu_wait(task: Task, name: str) -> None:
-    """No step asks the device for a value: `set_sync_debug_mode` turns each wait into an error."""
-    model = build(task, name).cuda()
-    study = Study.build(SMALL, model=name)
-    here = task.to("cuda")
-    train(model, here, study, 0)  # what is made once may wait
+def test_no_step_makes_a_gpu_wait(name: str) -> None:
+    """No step asks the device for a value: `set_sync_debug_mode` turns each wait into an error.
+
+    As studies run there: deterministic, fused, in bfloat16, with a mask.
+    """
+    study = Study.build(SMALL, model=name, kernels="fused", precision="bfloat16")
+    lab = lottery.Lab(study, 0, "cuda")
+    dense = lab.dense_ticket()
+    half = random_mask(dense, torch.Generator().manual_seed(0), zeros=dense.prunable // 2)
     steps: list[int] = []
 
     def watch(step: int, _: torch.optim.Optimizer) -> None:
@@ -205,10 +246,12 @@ def test_no_step_makes_a_gpu_wait(task: Task, name: str) -> None:
         steps.append(step)
         torch.cuda.set_sync_debug_mode("error" if step < 4 else "default")
 
-    try:
-        train(model, here, study, 0, after_step=watch)
-    finally:
-        torch.cuda.set_sync_debug_mode("default")
+    with deterministic():
+        train(lab.model, lab.task, study, 0, ticket=half)  # what is made once may wait
+        try:
+            train(lab.model, lab.task, study, 0, ticket=half, after_step=watch)
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
     assert steps == [1, 2, 3, 4]
 
 

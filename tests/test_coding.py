@@ -6,6 +6,7 @@ import json
 import math
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -241,9 +242,44 @@ def test_what_is_no_export_is_refused(tmp_path: Path) -> None:
     safetensors.torch.save_file({"w": torch.ones(3)}, path)
     with pytest.raises(TicketError, match="no exported ticket"):
         load_ticket(path)
-    tensors = {"masks": torch.zeros(30, dtype=torch.uint8), "survivors": torch.zeros(0)}
-    about = {"format": 1, "shapes": {"w": [2**20, 2**20]}}
-    about["sha256"] = coding._content_digest(tensors)  # type: ignore[assignment]
-    safetensors.torch.save_file(tensors, path, metadata={coding._ABOUT: json.dumps(about)})
     with pytest.raises(TicketError, match=r"claims 1,099,511,627,776 masked weights"):
-        load_ticket(path)
+        load_ticket(made_up(path, {"w": [2**20, 2**20]}))
+
+
+def made_up(path: Path, shapes: Any, **tensors: torch.Tensor) -> Path:
+    """A file that says of itself what an export says, with a digest that fits."""
+    empty = {"masks": torch.zeros(30, dtype=torch.uint8), "survivors": torch.zeros(0)}
+    held = {**empty, **tensors}
+    about = {"format": 1, "shapes": shapes, "sha256": coding._content_digest(held)}
+    safetensors.torch.save_file(held, path, metadata={coding._ABOUT: json.dumps(about)})
+    return path
+
+
+@pytest.mark.parametrize(
+    ("shapes", "tensors"),
+    [
+        ({"w": [float("inf")]}, {}),
+        ({"w": [0, 2**70]}, {}),
+        ({"w": [0, 2**62, 4]}, {}),
+        ({"w": [-1]}, {}),
+        ({"w": "many"}, {}),
+        ({"w": [2]}, {"masks": torch.zeros(30, dtype=torch.bfloat16)}),
+        ({"w": [2]}, {"survivors": torch.zeros(0, dtype=torch.int64)}),
+        # Its own content in place of what the mask leaves of it.
+        ({"w": [2]}, {"whole/w": torch.ones(2)}),
+    ],
+)
+def test_a_file_made_to_mislead_is_refused_in_one_line(
+    tmp_path: Path, shapes: Any, tensors: dict[str, torch.Tensor]
+) -> None:
+    with pytest.raises(TicketError) as caught:
+        load_ticket(made_up(tmp_path / "p", shapes, **tensors))
+    assert "\n" not in str(caught.value)
+
+
+def test_nested_beyond_reason_is_refused(tmp_path: Path) -> None:
+    held = {"masks": torch.zeros(30, dtype=torch.uint8), "survivors": torch.zeros(0)}
+    deep = "[" * 100_000 + "]" * 100_000
+    safetensors.torch.save_file(held, tmp_path / "p", metadata={coding._ABOUT: deep})
+    with pytest.raises(TicketError, match="no exported ticket"):
+        load_ticket(tmp_path / "p")

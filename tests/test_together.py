@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from lthlib.errors import RecordError, StudyError, TrainingError
 from lthlib.lab import lottery, together
+from lthlib.lab.tickets import Ticket, random_mask
 from lthlib.records import RecordStore, open_store
 from lthlib.study import MODELS, Study
 from lthlib.workflow.local import missing
@@ -125,6 +133,81 @@ def test_models_of_different_studies_are_not_stacked(tmp_path: Path) -> None:
     calls = [together.Call(lab.model, lab.task, lab.study, 0) for lab in labs]
     with pytest.raises(ValueError, match="cannot be stacked"):
         together.train_together(calls)
+
+
+def test_a_model_whose_hook_gives_no_ticket_keeps_its_own() -> None:
+    """As `training.train` does: None means to go on as before."""
+    labs = [lottery.Lab(study_of({}, train_items=32), seed) for seed in (0, 1)]
+    halves = [
+        random_mask(t := lab.dense_ticket(), torch.Generator().manual_seed(0), t.prunable // 2)
+        for lab in labs
+    ]
+
+    def call(lab: lottery.Lab, ticket: Ticket, after: Any) -> together.Call:
+        return together.Call(
+            lab.model, lab.task, lab.study, lab.seed, ticket=ticket, after_epoch=after
+        )
+
+    together.train_together(
+        [
+            call(labs[0], halves[0], lambda _: None),
+            call(labs[1], halves[1], lambda _: halves[1]),
+        ]
+    )
+    for lab, half in zip(labs, halves, strict=True):
+        state = lab.state()
+        assert all(not state[name][~mask].any() for name, mask in half.masks.items())
+
+
+# -- meeting -------------------------------------------------------------------------------------
+def meeting_of(
+    monkeypatch: pytest.MonkeyPatch, works: list[Callable[[Any], None]]
+) -> tuple[together.Meeting, list[Callable[[], None]]]:
+    """Works that are given a trainer, and a training that only says whose calls it was given."""
+    monkeypatch.setattr(together, "train_together", lambda calls: [c.seed for c in calls])
+    meeting = together.Meeting(len(works))
+    trainers = [meeting.trainer(place) for place in range(len(works))]
+
+    def bound(place: int, work: Callable[[Any], None]) -> Callable[[], None]:
+        return lambda: work(lambda: trainers[place](None, None, None, place))
+
+    return meeting, [bound(place, work) for place, work in enumerate(works)]
+
+
+def test_those_that_wait_are_trained_when_the_last_one_leaves(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    got: list[int] = []
+    waits = lambda train: got.append(train())  # noqa: E731
+    for works in ([waits, lambda _: None], [lambda _: None, waits], [waits, waits, lambda _: None]):
+        meeting, bound = meeting_of(monkeypatch, works)
+        meeting.run(bound, contextlib.nullcontext)
+    assert got == [0, 1, 0, 1]
+
+
+def test_an_interruption_stops_all_works_before_it_is_raised(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A caller that is told of it frees what the works write to."""
+    began, done = threading.Event(), []
+
+    def work(train: Callable[[], int]) -> None:
+        began.set()
+        time.sleep(0.5)
+        train()
+        done.append("wrote")
+
+    def interrupt() -> None:
+        began.wait()
+        os.kill(os.getpid(), signal.SIGINT)
+
+    meeting, bound = meeting_of(monkeypatch, [work, work])
+    before = threading.active_count()
+    threading.Thread(target=interrupt).start()
+    with pytest.raises(KeyboardInterrupt):
+        meeting.run(bound, contextlib.nullcontext)
+    assert threading.active_count() == before
+    assert done == []
 
 
 def test_a_block_is_one_job(tmp_path: Path) -> None:

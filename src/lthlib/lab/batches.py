@@ -1,4 +1,7 @@
-"""Batches of a split that lies on one device, by index, without asking the device anything."""
+"""Batches of a split by index, without asking the device anything.
+
+But for regions that are too many for the device: they are read from their store, batch by batch.
+"""
 
 from __future__ import annotations
 

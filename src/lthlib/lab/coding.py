@@ -76,9 +76,9 @@ def encode(ticket: Ticket) -> bytes:
 def decode(data: bytes, shapes: Shapes) -> Ticket:
     """The ticket that :func:`encode` wrote, on the CPU; shapes: as `Ticket.shapes` gives them.
 
-    Needs memory for one tensor's mask beyond the ticket, whatever the data say. Raises
-    TicketError for data that are damaged, of another format, or of a ticket with other names,
-    shapes or order.
+    Needs memory for the ticket and, one tensor after the other, for up to 40 bytes for each of its
+    weights, whatever the data say. Raises TicketError for data that are damaged, of another format,
+    or of a ticket with other names, shapes or order.
     """
     if data[: len(MAGIC)] != MAGIC or len(data) < _HEAD:
         raise TicketError("no coded ticket: it does not begin as one; was another file read?")
@@ -299,7 +299,8 @@ def _damaged(what: str) -> TicketError:
 # -- files of a pruned model ---------------------------------------------------------------------
 FILE_FORMAT = 1
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-MOST_WEIGHTS = 2**32
+MOST_WEIGHTS = 2**30
+"""Three times the weights of BERT-large: a file that claims more is refused."""
 _ABOUT, _MASKS, _SURVIVORS, _WHOLE = "lthlib.pruned", "masks", "survivors", "whole/"
 
 
@@ -364,7 +365,8 @@ def load_ticket(path: Path, most_weights: int = MOST_WEIGHTS) -> tuple[Ticket, d
         about = json.loads(json.loads(content[8 : 8 + length])["__metadata__"][_ABOUT])
         found, shapes = about["format"], _checked_shapes(about["shapes"])
         masks, survivors, digest = tensors[_MASKS], tensors[_SURVIVORS], about["sha256"]
-    except (SafetensorError, KeyError, TypeError, ValueError, AttributeError) as error:
+        _check_kinds(tensors, shapes)
+    except (*_NO_TICKET, SafetensorError) as error:
         raise TicketError(
             f"{path} is no exported ticket ({in_one_line(error)}); export it again"
         ) from None
@@ -376,7 +378,7 @@ def load_ticket(path: Path, most_weights: int = MOST_WEIGHTS) -> tuple[Ticket, d
     if digest != _content_digest(tensors):
         raise TicketError(f"{path} is damaged: its SHA-256 differs; export it again")
     weights = sum(math.prod(shape) for shape in shapes.values())
-    if weights > most_weights:
+    if weights > most_weights or _largest(shapes) > most_weights:
         raise TicketError(
             f"{path} claims {weights:,} masked weights, more than the {most_weights:,} allowed"
         )
@@ -385,6 +387,27 @@ def load_ticket(path: Path, most_weights: int = MOST_WEIGHTS) -> tuple[Ticket, d
         raise TicketError(f"{path} is damaged: survivors and masks differ in number")
     whole = {n.removeprefix(_WHOLE): t for n, t in tensors.items() if n.startswith(_WHOLE)}
     return ticket, {**_filled(ticket, survivors), **whole}
+
+
+_NO_TICKET = (
+    KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError,
+)  # fmt: skip
+"""What a file that was made to be read as a ticket, and is none, can raise on the way."""
+
+
+def _check_kinds(tensors: Mapping[str, Tensor], shapes: Shapes) -> None:
+    """Raises ValueError for tensors of other kinds than an export has, or that two parts give."""
+    if tensors[_MASKS].dtype != torch.uint8:
+        raise ValueError(f"masks are {tensors[_MASKS].dtype}")
+    if tensors[_SURVIVORS].dtype not in DTYPES.values():
+        raise ValueError(f"survivors are {tensors[_SURVIVORS].dtype}")
+    if twice := [name for name in shapes if _WHOLE + name in tensors]:
+        raise ValueError(f"{twice[0]!r} is both masked and whole")
+
+
+def _largest(shapes: Shapes) -> int:
+    """The longest side: a tensor without weights may still claim one that no tensor can have."""
+    return max((side for shape in shapes.values() for side in shape), default=0)
 
 
 def _filled(ticket: Ticket, survivors: Tensor) -> dict[str, Tensor]:

@@ -21,6 +21,7 @@ import contextlib
 import dataclasses
 import functools
 import json
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -34,7 +35,7 @@ from safetensors.torch import save as tensors_to_bytes
 from torch import Tensor
 
 from lthlib.errors import StudyError, UnusableRecordError
-from lthlib.lab import models, observations
+from lthlib.lab import WORKSPACE, models, observations
 from lthlib.lab.hub import checkpoint_file
 from lthlib.lab.models.checkpoints import load_checkpoint
 from lthlib.lab.provenance import describe_environment, now, task_key
@@ -88,6 +89,8 @@ def run(
     TaskError, StudyError and TrainingError, each in one line.
     """
     name = study.run_id(seed)
+    if study.kernels == "compiled":
+        models.forget_compiled()
     with deterministic(), contextlib.ExitStack() as stack:
         # Always the whole block, also when only one of its runs is asked for or was lost: what a
         # seed gives, rounding included, must not depend on that. A run alone is a block of one.
@@ -227,6 +230,7 @@ class Lab:
 
     def identity(self) -> dict[str, Any]:
         """What a run depends on beside its study: other values would give other numbers."""
+        on_gpu = {"workspace": os.environ[WORKSPACE]} if self.device.type == "cuda" else {}
         return {
             "lab": LAB_FORMAT,
             "start weights": self.start_sha256,
@@ -234,6 +238,7 @@ class Lab:
             "torch": torch.__version__,
             "transformers": transformers.__version__,
             "device": self.device.type,
+            **on_gpu,
         }
 
     # -- weights --------------------------------------------------------------------------------

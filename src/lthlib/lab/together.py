@@ -99,7 +99,8 @@ class _Stack:
         self.per_epoch = steps_in(self.size, self.study)
         self.total = self.per_epoch * self.study.epochs
         self.weights = self._stacked()
-        self.guard = self._guard([call.ticket for call in calls])
+        self.tickets = [call.ticket for call in calls]
+        self.guard = self._guard()
         self.optimizer = adamw(
             # One axis more than each model's own: matrices have three.
             [p for p in self.weights.values() if p.ndim > 2],
@@ -119,8 +120,9 @@ class _Stack:
                 each[name].data = own
         return weights
 
-    def _guard(self, tickets: Sequence[Ticket | None]) -> Guard:
+    def _guard(self) -> Guard:
         """A guard of the stack; a model without a ticket keeps all its weights."""
+        tickets = self.tickets
         held = next((ticket for ticket in tickets if ticket is not None and ticket.zeros), None)
         if held is None:
             return Guard([], [])
@@ -206,9 +208,11 @@ class _Stack:
     def after_epoch(self, done: int) -> None:
         """Let each model's own hook look at it; tickets that they give hold from here on."""
         hooks = [call.after_epoch for call in self.calls]
-        tickets = [hook(done) if hook is not None else None for hook in hooks]
-        if any(ticket is not None for ticket in tickets):
-            self.guard = self._guard(tickets)
+        new = [hook(done) if hook is not None else None for hook in hooks]
+        if any(ticket is not None for ticket in new):
+            both = zip(new, self.tickets, strict=True)
+            self.tickets = [given if given is not None else held for given, held in both]
+            self.guard = self._guard()
             self.guard.mask_moments(self.optimizer)
 
     def items(self) -> list[pd.DataFrame]:
@@ -239,15 +243,28 @@ class Meeting:
         works: Sequence[Callable[[], None]],
         context: Callable[[], AbstractContextManager[None]],
     ) -> None:
-        """Do all of them, each inside `context()`; raises the first error, having stopped all."""
+        """Do all of them, each inside `context()`; raises the first error, having stopped all.
+
+        So does an interruption from outside: nothing goes on behind the caller's back, who may free
+        what the works write to.
+        """
         threads = [
             threading.Thread(target=self._work, args=(place, work, context), daemon=True)
             for place, work in enumerate(works)
         ]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        try:
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+        except BaseException as error:
+            with self.changed:
+                self.failure = self.failure or error
+                self.changed.notify_all()
+            for thread in threads:
+                if thread.is_alive():
+                    thread.join()
+            raise
         if self.failure is not None:
             raise self.failure
 
@@ -256,11 +273,14 @@ class Meeting:
 
         def train(model: VLModel, task: Task, study: Study, seed: int, **more: Any) -> Training:
             self.calls[place] = Call(model, task, study, seed, **more)
-            if set(self.calls) == self.left:
-                self._train_all()
-            else:
+            if set(self.calls) != self.left:
                 self._pass_on(place)
                 self._wait(place)
+            # The turn comes back once the others have trained, or have left without.
+            if place not in self.given:
+                self._train_all()
+            if self.failure is not None:
+                raise _Stopped
             return self.given.pop(place)
 
         return train

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -41,8 +40,6 @@ def deterministic(threads: int = 1) -> Iterator[None]:
     """Deterministic kernels and a fixed number of threads: sums depend on how they are split."""
     before = torch.are_deterministic_algorithms_enabled(), torch.get_num_threads()
     filled = memory.fill_uninitialized_memory  # type: ignore[attr-defined]
-    # cuBLAS refuses to be deterministic without a workspace of fixed size.
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True)
     # Filling every fresh tensor guards against reads of what nobody wrote; it takes 3 % of a step.
     memory.fill_uninitialized_memory = False  # type: ignore[attr-defined]

@@ -102,6 +102,21 @@ def set_arithmetic(model: VLModel, kernels: Kernels, precision: Precision) -> No
         model.compile(dynamic=False)
 
 
+MOST_VERSIONS = 64
+"""Shapes and modes of all models of a run for which a forward is compiled: six or so."""
+
+
+def forget_compiled() -> None:
+    """Begin anew with compiled kernels: what ran before in this process must not decide anything.
+
+    torch keeps so many versions of one forward, over all models, and without more ado computes what
+    goes beyond them uncompiled, which gives other last digits. Here that is an error.
+    """
+    torch.compiler.reset()
+    torch._dynamo.config.recompile_limit = MOST_VERSIONS
+    torch._dynamo.config.fail_on_recompile_limit_hit = True
+
+
 @torch.no_grad()
 def set_prior(model: VLModel, labels: Tensor) -> None:
     """Put the head's bias at the log odds of each decision in the training labels, [N, K].

@@ -56,7 +56,7 @@ class Inputs:
 
     def to(self, device: torch.device | str) -> Inputs:
         """The same items on another device."""
-        return Inputs(*(getattr(self, field.name).to(device) for field in fields(self)))
+        return Inputs(*(_moved(getattr(self, field.name), device) for field in fields(self)))
 
     def join(self, other: Inputs) -> Inputs:
         """The items of both, these first."""
@@ -240,6 +240,13 @@ class HeldInputs(_ByImage):
     def to(self, device: torch.device | str) -> HeldInputs:
         """The same items on another device."""
         return HeldInputs(*(getattr(self, field.name).to(device) for field in fields(self)))
+
+
+def _moved(tensor: Tensor, device: torch.device | str) -> Tensor:
+    """The tensor there; one row that stands for all stays one: blank regions take no memory."""
+    if len(tensor) > 1 and tensor.stride(0) == 0:
+        return tensor[:1].to(device).expand_as(tensor)
+    return tensor.to(device)
 
 
 def _free_bytes(device: torch.device) -> int:
