@@ -14,11 +14,22 @@ from lthlib.study import Study
 
 VSR_ITEMS = 7680
 """Training items of VSR's random split, as its authors count them."""
+VSR_VALIDATION, VSR_TEST = 1097, 2195
 VSR_EPOCHS = 3
 REGIONS, FEATURES = 36, 2048
 WORDS, LONGEST = 30_522, 30
 CAPTION = (9, 20)
 """Word pieces of a caption with [CLS] and [SEP]: nearly all have so many."""
+
+
+def evaluation_share() -> float:
+    """Operations of evaluating a fine-tuning, over those of its steps.
+
+    Validation items are answered after each epoch, and they and the test items at the end; an
+    answer is a forward pass, which is a third of a step's work on an item.
+    """
+    answered = (VSR_EPOCHS + 1) * VSR_VALIDATION + VSR_TEST
+    return answered / (3 * VSR_EPOCHS * VSR_ITEMS)
 
 
 def vsr_task(items: int) -> Task:

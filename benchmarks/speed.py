@@ -11,7 +11,7 @@ import copy
 import json
 import multiprocessing
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -111,19 +111,23 @@ def _steps(
     def way(kernels: str, train_one: peers.Way) -> Callable[[], float]:
         def timed() -> float:
             labs[kernels].rewind(labs[kernels].theta_0)
-            wait(device)
-            began = time.perf_counter()
-            train_one(labs[kernels], None)
-            wait(device)
-            return time.perf_counter() - began
+            # As each is used: studies are deterministic, the peers leave torch as it is.
+            own = train_one is peers.ours
+            with deterministic() if own else contextlib.nullcontext():
+                wait(device)
+                began = time.perf_counter()
+                train_one(labs[kernels], None)
+                wait(device)
+                return time.perf_counter() - began
 
         return timed
 
+    models.forget_compiled()
     ways = {kernels: way(kernels, peers.ours) for kernels in labs}
     ways |= {peer: way("plain", train_one) for peer, train_one in peers.THEIRS.items()}
     with peers.quietly():
         seconds = interleave(ways, repeats)
-        memory = {each: _device_bytes(run, device) for each, run in ways.items()}
+        memory = {each: _device_bytes(run, labs.values(), device) for each, run in ways.items()}
     flops = {
         kernels: flops_per_epoch(lab) for kernels, lab in labs.items() if kernels != "compiled"
     }
@@ -136,6 +140,7 @@ def _steps(
         "seconds": summary(seconds),
         "flops": flops,
         "against": {peer: compare(seconds, usual, peer) for peer in peers.THEIRS},
+        "plain_against": {peer: compare(seconds, "plain", peer) for peer in peers.THEIRS},
         "kernels": {k: compare(seconds, k, "plain") for k in labs if k != "plain"},
         **({"device_bytes": memory} if device == "cuda" else {}),
     }
@@ -150,13 +155,17 @@ def usual_kernels(size: str, device: str) -> str:
     return "plain" if size == "tiny" and device == "cpu" else "fused"
 
 
-def _device_bytes(run: Callable[[], object], device: str) -> int:
+def _device_bytes(run: Callable[[], object], labs: Iterable[Lab], device: str) -> int:
+    """What a way takes beside the models and items that lie there already."""
     if device != "cuda":
         return 0
+    for lab in labs:
+        lab.model.zero_grad()
     torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats()
+    before = torch.cuda.memory_allocated()
     run()
-    return int(torch.cuda.max_memory_allocated())
+    return int(torch.cuda.max_memory_allocated()) - before
 
 
 def flops_per_epoch(lab: Lab) -> int:
@@ -177,7 +186,7 @@ def measure_vsr(device: str, small: bool) -> Found:
 
     On a processor a few batches of it, and the rest by their number.
     """
-    from benchmarks.shapes import VSR_EPOCHS, VSR_ITEMS
+    from benchmarks.shapes import VSR_EPOCHS, VSR_ITEMS, evaluation_share
 
     items = VSR_ITEMS if device == "cuda" and not small else 16
     found: dict[str, Found] = {}
@@ -195,16 +204,22 @@ def measure_vsr(device: str, small: bool) -> Found:
             "whole": items == VSR_ITEMS,
         }
     mean = sum(each["fine_tuning_seconds"] for each in found.values()) / len(found)
-    return {"models": found, "fine_tunings": FINE_TUNINGS, "study_seconds": FINE_TUNINGS * mean}
+    return {
+        "models": found,
+        "fine_tunings": FINE_TUNINGS,
+        "study_seconds": FINE_TUNINGS * mean,
+        "evaluation_share": evaluation_share(),
+    }
 
 
 def _epoch(lab: Lab, device: str) -> Callable[[], float]:
     def timed() -> float:
-        wait(device)
-        began = time.perf_counter()
-        train(lab.model, lab.task, lab.study, 0)
-        wait(device)
-        return time.perf_counter() - began
+        with deterministic():
+            wait(device)
+            began = time.perf_counter()
+            train(lab.model, lab.task, lab.study, 0)
+            wait(device)
+            return time.perf_counter() - began
 
     return timed
 
@@ -249,15 +264,18 @@ def _ladder_way(way: str, lab: Lab) -> Callable[[], None]:
 
 # -- all cores ----------------------------------------------------------------------------------
 def measure_cores(items: int, repeats: int, hands: int) -> Found:
-    """Ladders an hour of the whole machine: processes of one thread, one of all, and the peers.
+    """Ladders an hour of the whole machine: processes of one thread, or one process of all threads.
 
-    Each process makes its lab, waits for the others, and then runs ladders: what is timed is from
-    the first start to the last end, over the ladders that were run.
+    Ours and the peers, each in both layouts: one process is how a peer is used, and processes tell
+    what the layout does from what the loop does. Each process makes its lab, waits for the others,
+    and then runs ladders: what is timed is from the first start to the last end, over the ladders
+    that were run.
     """
     layouts = {
         "processes": ("ours", hands, 1),
         "threads": ("ours", 1, hands),
         **{peer: (peer, 1, hands) for peer in peers.THEIRS},
+        **{f"{peer}, processes": (peer, hands, 1) for peer in peers.THEIRS},
     }
     found: Found = {}
     for model in MODELS[-1:] if items < 100 else MODELS:
@@ -341,7 +359,8 @@ def _together(name: str, items: int, repeats: int, device: str, count: int) -> F
             train(model, lab.task, study, seed)
         wait(device)
 
-    seconds = interleave({"together": at_once, "one by one": one_by_one}, repeats)
+    with deterministic():
+        seconds = interleave({"together": at_once, "one by one": one_by_one}, repeats)
     return {**summary(seconds), **compare(seconds, "together", "one by one")}
 
 

@@ -21,11 +21,13 @@
 # pip install -e '.[grid]'                        # Snakemake (`make install` has brought it)
 # lth grid study.toml --dry-run                   # what would run, how long, how many bytes
 # lth grid study.toml --store /shared/records     # run it here, a job per core or GPU
-# lth grid study.toml --store /shared/records --profile slurm --gpus 8 --book
+# lth grid study.toml --store /shared/records --profile slurm --gpus 8
+# lth grid --preset full --store /shared/records --book
 # ```
 #
-# The last one asks SLURM for eight GPUs at once, one a job, and builds this book from the records
-# when all is done. `--preset full` stands in for a study file.
+# The third asks SLURM for eight GPUs at once, one a job. A preset can stand in for a study file, and
+# then `--book` builds this book from the records when all is done: its chapters show presets. Runs
+# of a study file are read with the notebooks (parameter `store`) or with any reader of Parquet.
 
 # %% tags=["parameters", "hide-input"]
 results: str = "benchmarks/results"  # folder with what `tests/slurm/prove.py` wrote
@@ -83,7 +85,9 @@ found = grid.read_outcome(Path(results) / "slurm.json")
 #   of time or loses its machine is tried again (`retries` of the profile) and goes on with the
 #   level at which it was. So does the next call, when the controller itself was killed: what it had
 #   running is either cancelled with it or goes on to its end.
-# - **A run of other code or weights is refused**, in one line and before anything is started.
+# - **A run of other code or weights is refused**, finished or only begun, in one line and before
+#   anything is started. What cannot be told without making the task (other data, another torch) is
+#   refused by the job.
 # - **What failed** is said at the end in one line: the run, its last words, and where its log is.
 #   The other runs go on meanwhile. An error that would come again is not tried again.
 #
@@ -95,8 +99,10 @@ found = grid.read_outcome(Path(results) / "slurm.json")
 #
 # Under SLURM a job asks for `--gres` (default `gpu:1`), and SLURM sets CUDA_VISIBLE_DEVICES. On one
 # machine Snakemake only counts GPUs; there a job takes a file lock that stands for one device, in
-# one folder for the whole machine. The system frees a lock when its holder dies, and controllers of
-# different users and studies keep apart. Without GPUs there is a job per core.
+# one folder for the whole machine (`/tmp/lthlib-devices`, or where LTHLIB_DEVICES says). The system
+# frees a lock when its holder dies, and controllers of different users and studies keep apart, as
+# long as all of them name a device alike: by its number, or by its UUID in CUDA_VISIBLE_DEVICES.
+# Without GPUs there is a job per core.
 
 # %% [markdown]
 # ## On your own cluster
@@ -132,7 +138,8 @@ say(grid.file_text(profile, "yaml"))
 # **Object stores.** At a URL such as `s3://bucket/records` a claim is a small object that only one
 # writer can create, if fsspec's driver and the service know such conditional writes (mode `xb`). A
 # job frees the claim of its own killed try before it, and of processes of its machine that are no
-# more. Claims of jobs that died elsewhere together with their controller stay: a job waits an hour
+# more. Between reading a claim and removing it another job can claim the run: two jobs of two
+# controllers may then compute the same numbers, which wastes time and harms nothing else. Claims of jobs that died elsewhere together with their controller stay: a job waits an hour
 # without a level more, and then fails with a line that names the object to delete. Logs go to
 # `lth-grid` in the current folder, which the nodes must share.
 
@@ -140,7 +147,7 @@ say(grid.file_text(profile, "yaml"))
 # ## What it costs
 #
 # `--dry-run` tells hours and bytes for a study, from recorded runs of the same model, task and
-# size. The table tells them for many runs like those that come with this project: tiny models, on
+# size (hours also of the same kind of device), by the number of its items. The table tells them for many runs like those that come with this project: tiny models, on
 # one core each. For base-size models on GPUs, run one seed first: the dry run then knows.
 
 # %% tags=["hide-input"]

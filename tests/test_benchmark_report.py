@@ -27,7 +27,7 @@ ABOUT = {
 
 
 def results(name: str, part: dict[str, Any]) -> dict[str, Any]:
-    found = {"about": {"small": True, "parts": {name: ABOUT}}, name: part}
+    found = {"about": {"parts": {name: ABOUT}}, name: part}
     return dict(json.loads(json.dumps(found)))
 
 

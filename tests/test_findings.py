@@ -361,12 +361,13 @@ RATIOS = {
 TIME = {"min": 1.0, "median": 2.0, "repeats": 3}
 MADE = {
     "made": "2026-01-02T03:04:05+00:00", "versions": {"torch": "9"}, "commit": "abcdef012345",
+    "small": True,
     "hardware": {"processor": "a processor", "device": "cpu", "cores": 2},
 }  # fmt: skip
 AGAINST = {"lightning": RATIOS, "loop": RATIOS}
 FOUND = {
     "about": {
-        "small": True, "device": "cpu",
+        "device": "cpu",
         "parts": dict.fromkeys(
             ("masks", "ladder", "pruning", "steps", "vsr", "cores", "together"), MADE
         ),
@@ -376,12 +377,14 @@ FOUND = {
     "ladder": {"uniter": {"seconds": {"ours": TIME, "lightning": TIME}, "against": AGAINST,
                           "peak_bytes": {"ours": 1e6, "lightning": 2e6}}},
     "cores": {"cores": 2, "models": {"uniter": {
-        "seconds": {"processes": TIME}, "against": {"threads": RATIOS, "loop": RATIOS}}}},
+        "seconds": {"processes": TIME},
+        "against": {"threads": RATIOS, "loop": RATIOS, "loop, processes": RATIOS}}}},
     "together": {"uniter": {"8": {**RATIOS, "together": TIME, "one by one": TIME}}},
     "steps": {"base": {"uniter": {
-        "items": 10, "batch_size": 5, "precision": "float32", "usual": "plain",
-        "seconds": {"plain": TIME, "fused": TIME}, "flops": {"plain": 4e10},
-        "against": AGAINST, "kernels": {"fused": RATIOS}}}},
+        "items": 10, "batch_size": 5, "precision": "float32", "usual": "fused",
+        "seconds": {"plain": TIME, "fused": TIME}, "flops": {"plain": 5e10, "fused": 4e10},
+        "against": AGAINST, "plain_against": {"loop": {**RATIOS, "ratio_of_medians": 0.97}},
+        "kernels": {"fused": RATIOS}}}},
     "vsr": {"fine_tunings": 390, "study_seconds": 390 * 60.0, "models": {"uniter": {
         "items": 16, "epoch_seconds": 20.0, "fine_tuning_seconds": 60.0,
         "flops_per_second": 2.5e10, "precision": "float32", "whole": False}}},
@@ -413,7 +416,15 @@ def test_benchmarks_become_tables(tmp_path: Path) -> None:
         assert "a processor" in exhibit.caption and "too short" in exhibit.caption
         assert "abcdef0" in exhibit.caption
     assert ladder.data.iloc[0]["peak memory, MB"] == "ours 1, Lightning 2"
-    assert cores.data.iloc[0]["against one process of ours"] == "0.50 (0.30 to 0.60)"
+    for layout in ("one process of ours", "plain loop in processes"):
+        assert cores.data.iloc[0][f"against {layout}"] == "0.50 (0.30 to 0.60)"
+    # The loop alone: with the kernels that the peers have too.
+    assert steps.data["kernels"].tolist() == ["fused", "plain"]
+    assert steps.data.iloc[1]["against plain loop"] == "0.97 (0.30 to 0.60)"
+    assert steps.data.iloc[1]["share of the peak"] == "50%"
+    assert "more by operations" not in study.caption
+    more = benchmarks.study_table({**found, "vsr": {**found["vsr"], "evaluation_share": 0.095}})
+    assert "is 10% more by operations" in more.caption
     assert pruning.data.iloc[0]["masks differ in"] == "2 weights, 0 of them no ties"
     assert pruning.data.iloc[1]["extra memory over scores"] == "1.50"
     # 4e10 operations in a second of a machine that does 1e11.
