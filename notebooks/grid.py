@@ -25,9 +25,9 @@
 # lth grid --preset full --store /shared/records --book
 # ```
 #
-# The third asks SLURM for eight GPUs at once, one a job. A preset can stand in for a study file, and
-# then `--book` builds this book from the records when all is done: its chapters show presets. Runs
-# of a study file are read with the notebooks (parameter `store`) or with any reader of Parquet.
+# The third asks SLURM for eight GPUs at once, one a job. A preset can stand in for a study file,
+# and then `--book` builds this book from the records when all is done: its chapters show presets.
+# Runs of a study file are read with the notebooks (parameter `store`) or any reader of Parquet.
 
 # %% tags=["parameters", "hide-input"]
 results: str = "benchmarks/results"  # folder with what `tests/slurm/prove.py` wrote
@@ -139,7 +139,8 @@ say(grid.file_text(profile, "yaml"))
 # writer can create, if fsspec's driver and the service know such conditional writes (mode `xb`). A
 # job frees the claim of its own killed try before it, and of processes of its machine that are no
 # more. Between reading a claim and removing it another job can claim the run: two jobs of two
-# controllers may then compute the same numbers, which wastes time and harms nothing else. Claims of jobs that died elsewhere together with their controller stay: a job waits an hour
+# controllers may then compute the same numbers, which wastes time and harms nothing else. Claims
+# of jobs that died elsewhere together with their controller stay: a job waits an hour
 # without a level more, and then fails with a line that names the object to delete. Logs go to
 # `lth-grid` in the current folder, which the nodes must share.
 
@@ -147,7 +148,8 @@ say(grid.file_text(profile, "yaml"))
 # ## What it costs
 #
 # `--dry-run` tells hours and bytes for a study, from recorded runs of the same model, task and
-# size (hours also of the same kind of device), by the number of its items. The table tells them for many runs like those that come with this project: tiny models, on
+# size (hours also of the same kind of device), by the number of its items. The table tells them
+# for many runs like those that come with this project: tiny models, on
 # one core each. For base-size models on GPUs, run one seed first: the dry run then knows.
 
 # %% tags=["hide-input"]

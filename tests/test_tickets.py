@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn.utils import prune as torch_prune
 
 from lthlib.errors import LthError, StudyError, TicketError
-from lthlib.lab import selection
+from lthlib.lab import selection, tickets
 from lthlib.lab.tickets import (
     SCOPES,
     Ticket,
@@ -308,6 +308,32 @@ def test_keep_largest_is_a_stable_sort(values: list[int], data: st.DataObject) -
     expected[np.argsort(scores, kind="stable")[:drop]] = False
     assert np.array_equal(np.concatenate(kept), expected)
     assert all(mask.all() for mask in dense), "what came in is not changed"
+
+
+@pytest.mark.parametrize("sample", [1, 7, 300, 1 << 20])
+@pytest.mark.parametrize("kind", ["normal", "tied", "sorted", "two kinds of numbers", "infinite"])
+def test_a_sample_that_misleads_changes_nothing(
+    kind: str, sample: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Few sampled scores bracket the threshold badly, or not at all."""
+    monkeypatch.setattr(tickets, "SAMPLE", sample)
+    draw = np.random.default_rng(0)
+    parts = [draw.normal(size=n).astype(np.float32) for n in (1000, 1, 400)]
+    if kind == "tied":
+        parts = [np.round(part) for part in parts]
+    elif kind == "sorted":
+        parts = [np.sort(part)[::-1].copy() for part in parts]
+    elif kind == "two kinds of numbers":
+        parts[2] = draw.normal(size=400)
+    elif kind == "infinite":
+        parts[0][::3], parts[2][::4] = np.inf, -np.inf
+    masks = [draw.random(len(part)) < 0.7 for part in parts]
+    flat, held = np.concatenate(parts), np.concatenate(masks)
+    for drop in (1, 2, 300, int(held.sum()) - 1, int(held.sum())):
+        expected = held.copy()
+        expected[np.flatnonzero(held)[np.argsort(flat[held], kind="stable")[:drop]]] = False
+        kept = keep_largest(parts, masks, drop)
+        assert np.array_equal(np.concatenate(kept), expected)
 
 
 @REPEATABLE

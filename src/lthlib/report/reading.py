@@ -191,17 +191,19 @@ def _measured(studies: Sequence[Study], store: RecordStore, grid: measures.Grid)
     """Readings of studies whose answers lie in one grid; of several: all of it, False or True."""
     names = [study.run_ids() for study in studies]
     about = [_about(own, store) for own in names]
-    # Read at once: what a small file costs is mostly its frame.
-    levels = _by_study(store.table("levels", [run for own in names for run in own]), names)
-    runs = [
-        pd.DataFrame({"run": own, "model": s.model, "task": s.task, "seed": list(s.seeds)})
-        for s, own in zip(studies, names, strict=True)
-    ]
-    facts = pd.concat([table[measures.FACTS] for table in levels])
-    levels = [measures.describe_runs(*both) for both in zip(levels, runs, strict=True)]
+    # One frame of all, split at the end: what a small table costs is mostly its frame.
+    table = store.table("levels", [run for own in names for run in own])
+    runs = pd.concat(
+        [
+            pd.DataFrame({"run": own, "model": s.model, "task": s.task, "seed": list(s.seeds)})
+            for s, own in zip(studies, names, strict=True)
+        ]
+    )
+    levels = _by_study(measures.describe_runs(table, runs), names)
+    facts = table[measures.FACTS]
 
     def split(frame: pd.DataFrame) -> list[pd.DataFrame]:
-        return _by_study(measures.describe(frame, facts, pd.concat(runs)), names)
+        return _by_study(measures.describe(frame, facts, runs), names)
 
     agreements = measures.agreements(grid)
     measures.require_identities(agreements)
