@@ -214,11 +214,12 @@ def pruning_table(found: Found) -> Exhibit:
     caption = (
         "Global magnitude pruning to half, this library against "
         "torch.nn.utils.prune.global_unstructured; at the larger size a processor runs the library "
-        "alone, since torch's way needs four times as much memory and minutes. Extra memory: above "
-        "the weights, scores and masks included. "
+        "alone, since torch's way needs several times as much memory and minutes. Extra memory: "
+        "above the weights, scores and masks included. "
         f"{RATIOS} {about(found, 'pruning')}"
     )
-    return plain_table(pd.DataFrame(map(_pruning_row, found["pruning"].values())), caption)
+    rows = pd.DataFrame(map(_pruning_row, found["pruning"].values())).fillna("")
+    return plain_table(rows, caption)
 
 
 def _pruning_row(each: Found) -> dict[str, str]:
@@ -229,7 +230,7 @@ def _pruning_row(each: Found) -> dict[str, str]:
         "extra memory over scores": f"{each['extra_bytes']['lthlib'] / (4 * each['weights']):.2f}",
     }
     if "torch" not in each["seconds"]:
-        return {**row, "ratio of medians": "", "torch's seconds": "", "torch's memory, MB": ""}
+        return row
     return {
         **row,
         **_ratio(each),
