@@ -46,7 +46,8 @@ def tables(part, table):
 # %% [markdown]
 # ## Training
 #
-# The same model, items, batch size and precision in every way: only the loop differs.
+# The same model, items, batch size and precision in every way; with plain kernels only the loop
+# differs.
 
 # %% tags=["hide-input"]
 tables("steps", benchmarks.steps_table)
