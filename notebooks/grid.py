@@ -99,9 +99,10 @@ found = grid.read_outcome(Path(results) / "slurm.json")
 #
 # Under SLURM a job asks for `--gres` (default `gpu:1`), and SLURM sets CUDA_VISIBLE_DEVICES. On one
 # machine Snakemake only counts GPUs; there a job takes a file lock that stands for one device, in
-# one folder for the whole machine (`/tmp/lthlib-devices`, or where LTHLIB_DEVICES says). The system
-# frees a lock when its holder dies, and controllers of different users and studies keep apart, as
-# long as all of them name a device alike: by its number, or by its UUID in CUDA_VISIBLE_DEVICES.
+# one folder for the whole machine (`lthlib-devices` in `/tmp`, or where LTHLIB_DEVICES says). The
+# system frees a lock when its holder dies, and controllers of different users and studies keep
+# apart, as long as all of them name a device alike: by its number, or by its UUID in
+# CUDA_VISIBLE_DEVICES.
 # Without GPUs there is a job per core.
 
 # %% [markdown]

@@ -222,6 +222,9 @@ class _Stack:
         return [whole.iloc[i : i + self.size].reset_index(drop=True) for i in starts]
 
 
+WAKE_SECONDS = 0.5
+
+
 # -- meeting ------------------------------------------------------------------------------------
 class Meeting:
     """Works that go on side by side, one at a time, and train together where all of them train.
@@ -256,7 +259,10 @@ class Meeting:
             for thread in threads:
                 thread.start()
             for thread in threads:
-                thread.join()
+                # The system may hand an interruption to any thread; Python raises it in this one,
+                # and only when it wakes.
+                while thread.is_alive():
+                    thread.join(WAKE_SECONDS)
         except BaseException as error:
             with self.changed:
                 self.failure = self.failure or error

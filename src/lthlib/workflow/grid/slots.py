@@ -24,7 +24,7 @@ FOLDER = "LTHLIB_DEVICES"
 
 def slots_folder() -> Path:
     """The machine's folder of locks, for all its users: not TMPDIR, which may be each one's own."""
-    return Path(os.environ.get(FOLDER, "/tmp/lthlib-devices"))
+    return Path(os.environ.get(FOLDER) or Path("/tmp") / "lthlib-devices")
 
 
 def visible_devices() -> list[str]:
