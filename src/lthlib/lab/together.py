@@ -222,10 +222,11 @@ class _Stack:
         return [whole.iloc[i : i + self.size].reset_index(drop=True) for i in starts]
 
 
-WAKE_SECONDS = 0.5
-
-
 # -- meeting ------------------------------------------------------------------------------------
+WAKE_SECONDS = 0.5
+"""How late an interruption may be raised."""
+
+
 class Meeting:
     """Works that go on side by side, one at a time, and train together where all of them train.
 

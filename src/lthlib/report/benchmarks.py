@@ -49,7 +49,8 @@ def steps_table(found: Found) -> Exhibit:
     rows = []
     for size, models in found["steps"].items():
         for model, each in models.items():
-            for kernels in _shown_kernels(each):
+            # Those of the presets, then the plain ones, which are what the peers compute with.
+            for kernels in dict.fromkeys((each["usual"], "plain")):
                 seconds = each["seconds"][kernels]["min"]
                 speed = each["flops"][kernels] / seconds
                 rows.append(
@@ -115,11 +116,6 @@ def study_table(found: Found) -> Exhibit:
         f"of one model. {_beside(part)}{about(found, 'vsr')}"
     )
     return plain_table(pd.DataFrame(rows), caption)
-
-
-def _shown_kernels(each: Found) -> list[str]:
-    """Those of the presets, and the plain ones, which are what the peers compute with."""
-    return [each["usual"], *(["plain"] if each["usual"] != "plain" else [])]
 
 
 def _of_kernels(each: Found, kernels: str) -> Found:
