@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
+from lthlib.report.judgement.contrasts import judged_on
+
 SPARSITY = (0.0, 0.271, 0.428, 0.578, 0.657, 0.784, 0.875)
 
 
@@ -46,6 +48,7 @@ def scored(
                     "sparsity": SPARSITY[level],
                     "sparsity_all": 0.9 * SPARSITY[level],
                     "accuracy": accuracy,
+                    "trivial_accuracy": trivial,
                     "beats": accuracy > trivial + 0.03,
                     "validation_accuracy": _of(validation, level, seed, main, accuracy),
                     "fidelity": _of(fidelity, level, seed, main and level > 0, 0.9),
@@ -55,7 +58,7 @@ def scored(
                 }
             )
     numbers = ["accuracy", "fidelity", "fidelity_skill", "relative_fidelity", "positive_share"]
-    return pd.DataFrame(rows).astype(dict.fromkeys(numbers, "Float64"))
+    return judged_on(pd.DataFrame(rows).astype(dict.fromkeys(numbers, "Float64")))
 
 
 def ladder(

@@ -430,6 +430,30 @@ def test_the_most_frequent_value_of_each_finding_can_beat_a_constant() -> None:
     assert quality(frame).iloc[0]["trivial_accuracy"] == pytest.approx(7 / 8)
 
 
+@pytest.mark.parametrize(("findings", "classes"), [(1, 2), (3, 2), (1, 4)])
+def test_the_most_that_trivial_rules_reach_is_that_of_the_best_of_all(
+    findings: int, classes: int
+) -> None:
+    """Brute force: every way to give each finding one answer, measured like a model's answers."""
+    draw = np.random.default_rng(5)
+    label = draw.choice(
+        classes, (40, findings), p=np.array([0.7, *[0.3 / (classes - 1)] * (classes - 1)])
+    )
+    label[:classes, 0] = range(classes)
+    names = [f"finding {d}" for d in range(findings)]
+    found = []
+    for rule in product(range(classes), repeat=findings):
+        frame = pd.concat(
+            synthetic.one_record(label[:, d], np.full(40, rule[d])).assign(decision=names[d])
+            for d in range(findings)
+        )
+        found.append(quality(frame).iloc[0])
+    table = pd.DataFrame(found)
+    for measure in ("accuracy", "balanced_accuracy", "macro_f1"):
+        most = table[measure].astype(float).max()
+        assert table[f"trivial_{measure}"].to_list() == pytest.approx([most] * len(table)), measure
+
+
 def test_trivial_needs_labels() -> None:
     with pytest.raises(RecordError, match="no column 'label'"):
         trivial(pd.DataFrame({"decision": ["label"]}))

@@ -15,7 +15,7 @@ from lthlib.errors import RecordError
 from lthlib.report.answers.kept import same_skill
 from lthlib.report.exhibits import Exhibit
 from lthlib.report.judgement import evidence, kinds, verdicts
-from lthlib.report.judgement.contrasts import contrast_tests, contrasts, scores
+from lthlib.report.judgement.contrasts import contrast_tests, contrasts, judged_on, scores
 from lthlib.report.judgement.equivalence import (
     EQUIVALENT,
     INCONCLUSIVE,
@@ -114,6 +114,42 @@ def test_one_dense_seed_that_knows_nothing_closes_the_gate() -> None:
     assert "at 4 of 5 seeds" in word(judged({(0, "main"): dense, (1, "main"): moved(0.0)}), 1)
 
 
+def test_a_margin_that_is_not_small_against_what_dense_learned_closes_the_gate() -> None:
+    """Planted fault: a random mask that lost half of what dense learned is within the margin."""
+    dense = [0.9860, 0.9855, 0.9865, 0.9858, 0.9862]
+    mask = [share - 0.007 + 0.0002 * (-1) ** i for i, share in enumerate(dense)]
+    frame = scored({(0, "main"): dense, (1, "main"): mask}, trivial=0.972)
+    tests = contrast_tests(contrasts(frame.assign(beats=True)))
+    assert tost(np.subtract(mask, dense), MARGIN).p < 0.001  # type: ignore[operator]
+    assert word(tests, 1) == f"{NOT_APPLICABLE}: dense is too near the trivial rule for the margin"
+    assert tests.filter(regex="^(p|holm)_").isna().all(axis=None)
+
+
+def test_several_findings_are_judged_on_what_no_trivial_rule_can_win() -> None:
+    """The same answers: equivalent by accuracy, inferior by macro F1."""
+    dense, f1 = [0.9860, 0.9855, 0.9865, 0.9858, 0.9862], [0.44, 0.45, 0.46, 0.44, 0.45]
+    mask = [share - 0.007 + 0.0002 * (-1) ** i for i, share in enumerate(dense)]
+    frame = scored({(0, "main"): dense, (1, "main"): mask}, trivial=0.9)
+    macro = [*f1, *(0.19 + 0.01 * (i % 2) for i in range(5))]
+    frame = frame.assign(beats=True, task="digit-reports", macro_f1=macro, trivial_macro_f1=0.05)
+    tests = contrast_tests(contrasts(judged_on(frame)))
+    row = tests.iloc[0]
+    assert (row["verdict"], row["measure"], row["margin"]) == (INFERIOR, "macro_f1", 0.02)
+    assert row["difference"] == pytest.approx(np.mean(macro[5:]) - np.mean(f1))
+    assert row["accuracy"] == pytest.approx(np.mean(mask))
+    both = cells(verdicts.verdict_table(verdicts.verdict_rows(judged_on(frame), tests)))
+    assert (both["macro F1, %"].iloc[0], both["accuracy, %"].iloc[0]) == ("19.4", "97.9")
+    chosen = kinds.sparsest_matching(judged_on(frame), tests).iloc[0]
+    assert pd.isna(chosen["level"])
+    assert chosen["note"]
+
+
+def test_studies_that_are_judged_differently_share_no_table() -> None:
+    other = TESTS.assign(measure="macro_f1")
+    with pytest.raises(RecordError, match="judged differently"):
+        verdicts.judged_by(pd.concat([TESTS, other]))
+
+
 def test_controls_are_not_compared_where_nobody_learned() -> None:
     chance = [0.5, 0.501, 0.499, 0.5, 0.502]
     values = {(0, "main"): DENSE, (1, "main"): chance, (1, "reinitialised"): chance[::-1]}
@@ -200,7 +236,7 @@ def test_the_sentence_says_what_the_table_says() -> None:
     assert "UNITER: superior at 27.1 %" in sentence
     assert "inferior at 57.8 and 65.7 % sparsity" in sentence
     assert sentence.startswith(
-        "Of 4 levels, 1 is shown to be as accurate as dense; 1 more accurate"
+        "By accuracy, within 1 point: of 4 levels, 1 is shown to be as good as dense; 1 better"
     )
     assert (
         "against a random mask, 4 levels: better at 4 of the 4 levels that can be compared."
@@ -251,7 +287,7 @@ def test_what_is_not_inferior_is_said_to_be_so() -> None:
     assert table["vs dense"].iloc[0].startswith("inconclusive, not inferior (+0.")
     assert cells(verdicts.verdict_grid(rows)).iloc[0, 1].startswith(verdicts.NOT_INFERIOR)
     sentence = verdicts.verdict_sentence(rows)
-    assert "none is shown to be as accurate as dense; 1 inconclusive, yet shown to" in sentence
+    assert "none is shown to be as good as dense; 1 inconclusive, yet shown to" in sentence
 
 
 def test_every_level_of_a_control_is_counted() -> None:

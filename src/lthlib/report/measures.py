@@ -343,7 +343,7 @@ def _ratio(top: Ints | Floats, bottom: Ints | Floats) -> pd.Series[float]:
 
 def _quotient(top: Ints | Floats, bottom: Ints | Floats) -> Floats:
     """top / bottom; 0 where bottom is 0."""
-    quotient = np.zeros(len(top), dtype=np.float64)
+    quotient = np.zeros(np.shape(top), dtype=np.float64)
     return np.divide(top, bottom, out=quotient, where=bottom != 0)
 
 
@@ -368,7 +368,8 @@ def quality(predictions: Predictions) -> pd.DataFrame:
         positive_share = (tp + fp) / n, of the answers; label_positive_share = (tp + fn) / n
     macro_precision, macro_recall and macro_f1 are means over the findings where each is defined;
     with one finding they equal the plain ones. trivial_rule and trivial_accuracy belong to the
-    best rule that looks at no input (see :func:`trivial`).
+    best rule that looks at no input (see :func:`trivial`); trivial_balanced_accuracy and
+    trivial_macro_f1 are the most that such rules reach of these.
 
     Where a decision has more than two classes, accuracy is the share of right answers, the macro
     means are over classes, balanced_accuracy is macro_recall, mcc is Gorodkin's R_K, and what needs
@@ -560,8 +561,42 @@ def _best_trivial(grid: Grid) -> pd.DataFrame:
         _always(answer, classes) if best == alone else _EACH
         for answer, best, alone in zip(answers, right, constant.max(axis=1), strict=True)
     ]
-    accuracy = _ratio(right, constant.sum(axis=1))
-    return pd.DataFrame({"trivial_rule": rules, "trivial_accuracy": accuracy})
+    return pd.DataFrame(
+        {
+            "trivial_rule": rules,
+            "trivial_accuracy": _ratio(right, constant.sum(axis=1)),
+            "trivial_balanced_accuracy": _trivial_balance(counts),
+            "trivial_macro_f1": _trivial_f1(counts),
+        }
+    )
+
+
+def _trivial_balance(counts: Ints) -> pd.Series[float]:
+    """R values: the best balanced accuracy without input; counts: [R, D, K], labels by finding.
+
+    It pools all findings: an answer is worth its share of all labels of its class, and the best
+    rule gives each finding the answer that is worth most.
+    """
+    total = counts.sum(axis=1)
+    held = _count(total > 0)
+    worth = _quotient(counts, np.broadcast_to(total[:, None], counts.shape))
+    best = worth.max(axis=2).sum(axis=1)
+    # With two classes it is not defined where one is missing, as for a model.
+    return _measure(_quotient(best, held), held >= (2 if counts.shape[2] == 2 else 1))
+
+
+def _trivial_f1(counts: Ints) -> pd.Series[float]:
+    """R values: the best macro F1 without input; counts: [R, D, K], labels by finding.
+
+    An answer that is always given, and right in a share p, has an F1 of 2p / (1 + p). Of two
+    classes F1 is that of True, and the mean is over findings; of more it is over the classes.
+    """
+    n = counts.sum(axis=2)
+    if counts.shape[2] == 2:
+        true = counts[..., 1]
+        return _ratio(_quotient(2 * true, n + true).sum(axis=1), _count(true > 0))
+    most = counts.sum(axis=1).max(axis=1)
+    return _ratio(_quotient(2 * most, n.sum(axis=1) + most), _count(counts.sum(axis=1) > 0))
 
 
 def beats_trivial(predictions: Predictions, *, alpha: float = 0.05) -> pd.DataFrame:
@@ -583,7 +618,7 @@ def beats_trivial(predictions: Predictions, *, alpha: float = 0.05) -> pd.DataFr
     wins, losses = _count(model_right > rule_right), _count(model_right < rule_right)
     p = stats.binom.sf(wins - 1, wins + losses, 0.5)
     accuracy = _ratio(model_right.sum(axis=1), _count(grid.present))
-    best = _best_trivial(grid)
+    best = _best_trivial(grid)[["trivial_rule", "trivial_accuracy"]]
     beats = (p < alpha) & (accuracy > best["trivial_accuracy"]).to_numpy(dtype=bool)
     flags = _flags({"answers exactly like the trivial rule": wins + losses == 0})
     table = pd.concat([grid.records, accuracy.rename("accuracy"), best], axis=1)

@@ -27,8 +27,7 @@ from lthlib.report.baselines.tables import RULES, SHOWN, Answer, Baselines, dens
 from lthlib.report.exhibits import Exhibit, in_order, model_name, sparsity_text
 from lthlib.report.findings import points as points_with_interval
 from lthlib.report.judgement.contrasts import AGAINST_DENSE
-from lthlib.report.judgement.equivalence import MARGIN
-from lthlib.report.judgement.verdicts import points, points_of
+from lthlib.report.judgement.verdicts import judged_by, points, points_of
 from lthlib.report.plain import plain_table
 from lthlib.report.questions.gallery import STYLE, Gallery, Seen, chosen, see, tallies
 from lthlib.report.reading import Reading, read
@@ -327,9 +326,10 @@ def enough_sentence(given: Given, tests: pd.DataFrame) -> str:
         f" With {counted(dense['n'], 'seed')} the smallest true difference from dense that a "
         f"paired test finds with {100 * POWER:g} % power is {span} points, level by level."
     )
-    if dense["detectable"].max() > MARGIN:
+    _, margin = judged_by(dense)
+    if dense["detectable"].max() > margin:
         text += (
-            f" Where that is more than {points_of(MARGIN)}, a verdict of inconclusive means too "
+            f" Where that is more than {points_of(margin)}, a verdict of inconclusive means too "
             "few seeds, not that nothing changed."
         )
     return text

@@ -17,9 +17,10 @@ from scipy import stats
 from lthlib.errors import RecordError
 from lthlib.report.answers.kept import relative_fidelity, same_skill, seed_floors
 from lthlib.report.judgement.equivalence import (
-    MARGIN,
+    LARGEST_PART,
     NOT_APPLICABLE,
     UNTRAINED,
+    criterion,
     verdict,
 )
 from lthlib.report.judgement.families import adjust
@@ -41,7 +42,7 @@ from lthlib.report.statistics import (
 )
 from lthlib.study import Study
 
-STUDY = ["study", "model", "task", "protocol", "ladder"]
+STUDY = ["study", "model", "task", "protocol", "ladder", "measure", "margin"]
 CONDITION = [*STUDY, "level", "sparsity", "sparsity_all"]
 AGAINST_DENSE = "dense"
 REFERENCES = (AGAINST_DENSE, "random-mask", "reinitialised", "shuffled-mask", "high-magnitude")
@@ -54,8 +55,10 @@ def scores(readings: Sequence[Reading]) -> pd.DataFrame:
     """What is compared, one row per run, level and branch of the studies, at their judged stage.
 
     Returns study, model, task, protocol, ladder, original_weights (does a ticket start from
-    theta_0?), run, seed, level, branch, sparsity, sparsity_all, items, decisions, accuracy,
-    positive_share, trivial_accuracy, beats, validation_accuracy, and for the main branch fidelity,
+    theta_0?), run, seed, level, branch, sparsity, sparsity_all, items, decisions, accuracy and the
+    other columns of :func:`lthlib.report.measures.quality`, measure and margin (the task's own,
+    see :func:`equivalence.criterion`), score (its value), trivial_score (the most that no input
+    gives), beats, validation_accuracy, and for the main branch fidelity,
     relative_fidelity (see :func:`lthlib.report.answers.kept.relative_fidelity`) and
     fidelity_skill, the fidelity of a model with the ticket's accuracy whose errors are independent
     of dense (see :func:`lthlib.report.answers.kept.same_skill`).
@@ -77,7 +80,20 @@ def scores(readings: Sequence[Reading]) -> pd.DataFrame:
         frame = frame.merge(other[[*on, *columns]], on=on, how="left", validate="1:1")
     about = pd.DataFrame([study_columns(reading.study) for reading in readings])
     named = about.take(frame[_READING].to_numpy(dtype=np.int64)).set_index(frame.index)
-    return frame.drop(columns=_READING).join(named)
+    return judged_on(frame.drop(columns=_READING).join(named))
+
+
+def judged_on(frame: pd.DataFrame) -> pd.DataFrame:
+    """Put the task's measure and margin beside each row, its score and that of trivial rules.
+
+    frame: task, and of each task's measure x the columns x and trivial_x.
+    """
+    parts = []
+    for task, own in frame.groupby("task", sort=False):
+        measure, margin = criterion(str(task)).measure, criterion(str(task)).margin
+        score, trivial = own[measure], own[f"trivial_{measure}"]
+        parts.append(own.assign(measure=measure, margin=margin, score=score, trivial_score=trivial))
+    return pd.concat(parts).loc[frame.index]
 
 
 _READING = "_reading"
@@ -131,8 +147,9 @@ def contrasts(scored: pd.DataFrame) -> pd.DataFrame:
     scored: a frame of :func:`scores`. Where a seed lacks the ticket or the reference, the row is
     there and its numbers are <NA>, so that whatever is made of it can say so.
 
-    Returns study ... sparsity_all, against, run, accuracy, reference, difference, beats,
-    reference_beats. Raises RecordError for a study without dense rows.
+    Returns study ... sparsity_all, against, run, accuracy (the ticket's), score (of what the task
+    is judged on), reference (its score), difference, trivial_score, beats, reference_beats. Raises
+    RecordError for a study without dense rows.
     """
     _check_scores(scored)
     pruned = scored[scored["level"] != DENSE_LEVEL]
@@ -156,18 +173,20 @@ def contrasts(scored: pd.DataFrame) -> pd.DataFrame:
                 rows.append((fact, against, run, ticket, place.get((*reference, run), -1)))
     facts_of, against_of, run_of, ours_at, theirs_at = map(list, zip(*rows, strict=True))
     table = facts.take(facts_of).reset_index(drop=True).assign(against=against_of, run=run_of)
-    sides = scored[["accuracy", "beats"]].reset_index(drop=True)
+    sides = scored[["accuracy", "score", "trivial_score", "beats"]].reset_index(drop=True)
     # Where a run lacks a record, its place is none of the index, and its numbers are <NA>.
     ours, theirs = (sides.reindex(p).reset_index(drop=True) for p in (ours_at, theirs_at))
     table = table.assign(
         accuracy=ours["accuracy"],
-        reference=theirs["accuracy"],
-        difference=ours["accuracy"] - theirs["accuracy"],
+        score=ours["score"],
+        reference=theirs["score"],
+        difference=ours["score"] - theirs["score"],
+        trivial_score=theirs["trivial_score"],
         beats=ours["beats"],
         reference_beats=theirs["beats"],
     )
-    values = ["accuracy", "reference", "difference", "beats", "reference_beats"]
-    return table[[*CONDITION, "against", "run", *values]]
+    values = ["accuracy", "score", "reference", "difference", "trivial_score"]
+    return table[[*CONDITION, "against", "run", *values, "beats", "reference_beats"]]
 
 
 def _check_scores(scored: pd.DataFrame) -> None:
@@ -183,19 +202,22 @@ def _check_scores(scored: pd.DataFrame) -> None:
 
 
 # -- tests: one row per level and reference --------------------------------------------------------
-def contrast_tests(paired: pd.DataFrame, *, margin: float = MARGIN) -> pd.DataFrame:
+def contrast_tests(paired: pd.DataFrame) -> pd.DataFrame:
     """Every test of every contrast, adjusted within its family, and the verdict.
 
-    paired: a frame of :func:`contrasts`. difference is the mean over seeds in shares of accuracy,
+    paired: a frame of :func:`contrasts`. score and reference are means over seeds of what the task
+    is judged on (`measure`), and difference that of their differences,
     with low, high (95 % t interval) and low_90, high_90 (which TOST looks at); g_av is Hedges' g;
     detectable the smallest true difference that a t test would find with 80 % power; seeds_needed
     the seeds that show equivalence with 80 % power where nothing differs; ratio the mean of
-    accuracy over reference; beats and reference_beats at how many seeds each beats the best
+    score over reference; beats and reference_beats at how many seeds each beats the best
     trivial rule. Columns p_x are as they are and holm_x adjusted (see
     :mod:`families`); where `note` says why there can be no test, they are <NA>.
 
     A contrast is `not applicable`, and untested, where dense does not beat the best trivial rule
-    at every seed, and against a control where neither it nor the ticket beats it at any seed.
+    at every seed, or has so little over it that the margin is more than LARGEST_PART of that (a
+    ticket that lost what dense learned could still be called equivalent), and against a control
+    where neither it nor the ticket beats it at any seed.
     Against a control that did not train it is untested too: the control beats that rule at no seed
     and its seeds lie within the margin of one another, so that a test would tell how far the
     ticket is from chance, which the rule tells better, and g would divide by next to nothing. For
@@ -204,27 +226,30 @@ def contrast_tests(paired: pd.DataFrame, *, margin: float = MARGIN) -> pd.DataFr
     dense = paired[paired["against"] == AGAINST_DENSE]
     gates = dense["reference_beats"].eq(True).groupby([dense["study"], dense["level"]]).sum()
     opened = gates.groupby("study").min()
+    learned = (dense["reference"] - dense["trivial_score"]).groupby(dense["study"]).mean()
     groups: dict[Any, Any] = dict(paired.groupby([*CONDITION, "against"]).indices)
     after, before = _sides(paired)
+    accuracy = paired["accuracy"].to_numpy(dtype=np.float64, na_value=np.nan)
     beats, reference_beats = (
         paired[c].eq(True).to_numpy(dtype=bool) for c in ("beats", "reference_beats")
     )
     rows, able = [], []
     for key, own in sorted(groups.items(), key=lambda group: int(group[1][0])):
         row = dict(zip([*CONDITION, "against"], key, strict=True))
-        row |= {"n": len(own), **_numbers(after[own], before[own])}
+        row |= {"n": len(own), "accuracy": accuracy[own].mean()}
+        row |= _numbers(after[own], before[own])
         row |= {"beats": int(beats[own].sum()), "reference_beats": int(reference_beats[own].sum())}
-        closed = _closed(row, int(opened[row["study"]]))
-        note = closed or _untrained(row, after[own], before[own], margin) or row["note"]
+        closed = _closed(row, int(opened[row["study"]]), learned[row["study"]])
+        note = closed or _untrained(row, after[own], before[own]) or row["note"]
         rows.append(row | {"note": note} | dict.fromkeys(_TESTS))
         if not note:
-            able.append((row["against"] == AGAINST_DENSE, own, rows[-1]))
-    for seeds in sorted({len(own) for _, own, _ in able}):
-        same = [each for each in able if len(each[1]) == seeds]
-        places = np.array([own for _, own, _ in same])
-        relaxed = np.array([is_dense for is_dense, _, _ in same])
+            able.append((own, rows[-1]))
+    for seeds, margin in sorted({(len(own), row["margin"]) for own, row in able}):
+        same = [each for each in able if (len(each[0]), each[1]["margin"]) == (seeds, margin)]
+        places = np.array([own for own, _ in same])
+        relaxed = np.array([row["against"] == AGAINST_DENSE for _, row in same])
         found = _tests(after[places], before[places], margin, relaxed=relaxed)
-        for (_, _, row), values in zip(same, found, strict=True):
+        for (_, row), values in zip(same, found, strict=True):
             row.update(values)
     missing = dict.fromkeys([*_NUMBERS, *(c for c in rows[0] if c.startswith("p_"))], "Float64")
     table = adjust(pd.DataFrame(rows).astype(missing))
@@ -233,7 +258,8 @@ def contrast_tests(paired: pd.DataFrame, *, margin: float = MARGIN) -> pd.DataFr
 
 
 _NUMBERS = (
-    *("accuracy", "reference", "difference", "ratio", "low", "high", "low_90", "high_90"),
+    *("accuracy", "score", "reference", "difference", "ratio"),
+    *("low", "high", "low_90", "high_90"),
     *("sd", "g_av", "detectable", "seeds_needed"),
 )
 
@@ -244,10 +270,8 @@ def _numbers(after: Floats, before: Floats) -> dict[str, Any]:
     wide = t_interval(change) if np.isfinite(change).all() else None
     narrow = t_interval(change, 1 - 2 * ALPHA) if np.isfinite(change).all() else None
     return {
-        "accuracy": after.mean(),
+        "score": after.mean(),
         "reference": before.mean(),
-        "beats": 0,
-        "reference_beats": 0,
         "difference": change.mean(),
         "low": wide and wide.low,
         "high": wide and wide.high,
@@ -261,23 +285,28 @@ def _numbers(after: Floats, before: Floats) -> dict[str, Any]:
 NEITHER_BEATS = f"{NOT_APPLICABLE}: neither beats the trivial rule"
 
 
-def _closed(row: Mapping[str, Any], dense_beats: int) -> str:
-    """Why the verdict does not apply, by the gate that trivial rules are; "" where it does."""
+def _closed(row: Mapping[str, Any], dense_beats: int, learned: float) -> str:
+    """Why the verdict does not apply, by the gate that trivial rules are; "" where it does.
+
+    learned: by how much dense models score more than these rules, mean over seeds.
+    """
     if dense_beats < row["n"]:
         return (
             f"{NOT_APPLICABLE}: dense beats the trivial rule at {dense_beats} of {row['n']} seeds"
         )
+    if row["margin"] > LARGEST_PART * learned:
+        return f"{NOT_APPLICABLE}: dense is too near the trivial rule for the margin"
     if row["beats"] == 0 and row["reference_beats"] == 0:
         return NEITHER_BEATS
     return ""
 
 
-def _untrained(row: Mapping[str, Any], after: Floats, before: Floats, margin: float) -> str:
+def _untrained(row: Mapping[str, Any], after: Floats, before: Floats) -> str:
     """UNTRAINED against a control that is constant at chance; "" against any other."""
     if row["against"] == AGAINST_DENSE or row["reference_beats"]:
         return ""
     # A missing ticket or control is another reason, and comparisons with NaN are false.
-    return UNTRAINED if np.ptp(before) < margin and np.isfinite(after).all() else ""
+    return UNTRAINED if np.ptp(before) < row["margin"] and np.isfinite(after).all() else ""
 
 
 def _tests(
@@ -285,7 +314,7 @@ def _tests(
 ) -> list[dict[str, float | None]]:
     """Every test of contrasts that refusal() lets pass, all at once.
 
-    after, before: [contrasts, seeds], accuracy of tickets and references; relaxed: [contrasts],
+    after, before: [contrasts, seeds], scores of tickets and references; relaxed: [contrasts],
     where it is asked whether the ticket keeps RELAXED of the reference.
     """
     change, lost = after - before, after - RELAXED * before
@@ -323,9 +352,9 @@ _TESTS = (
 
 
 def _sides(part: pd.DataFrame) -> tuple[Floats, Floats]:
-    """[seeds], accuracy of the ticket and of its reference; NaN where it is missing."""
+    """[seeds], scores of the ticket and of its reference; NaN where one is missing."""
     after, before = (
-        part[c].to_numpy(dtype=np.float64, na_value=np.nan) for c in ("accuracy", "reference")
+        part[c].to_numpy(dtype=np.float64, na_value=np.nan) for c in ("score", "reference")
     )
     return after, before
 

@@ -8,6 +8,7 @@ within -+ a margin, or fail to. The unit is the seed, and both sides share it.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -23,12 +24,52 @@ from lthlib.report.statistics import ALPHA, holm_rows, refusal, t_interval
 MARGIN = 0.01
 # Where another reader might have put it; the sensitivity figure shows every margin in between.
 MARGINS = (0.005, 0.01, 0.02, 0.05)
+# A margin says something only where it is small against what dense has over the best rule that
+# looks at no input: at a fifth of it, a ticket within the margin keeps at least 80 % of that.
+LARGEST_PART = 0.2
 
 EQUIVALENT, INFERIOR, SUPERIOR = "equivalent", "inferior", "superior"
 INCONCLUSIVE, NOT_APPLICABLE = "inconclusive", "not applicable"
 # Against a control that answers as if at chance: see contrasts.contrast_tests.
 UNTRAINED = "control did not train"
 VERDICTS = (EQUIVALENT, INFERIOR, SUPERIOR, INCONCLUSIVE, NOT_APPLICABLE)
+
+
+@dataclass(frozen=True)
+class Criterion:
+    """What tickets of a task are judged on, and how far they may differ to be equivalent.
+
+    measure: a column of :func:`lthlib.report.measures.quality`; the best trivial rule's value of it
+    is the column `trivial_<measure>`. margin: absolute, declared before any result was seen.
+    """
+
+    measure: str
+    margin: float
+
+
+_ACCURACY = Criterion("accuracy", MARGIN)
+# Where one class is most of them, accuracy is nearly won by saying it: a random mask then lies
+# within a point of dense. These measures a trivial rule cannot win: it has 1/K of the balanced
+# accuracy, and 2p / (1 + p) of the F1 of a finding that is True for a share p of the items.
+_BALANCED = Criterion("balanced_accuracy", MARGIN)
+# A mean of findings with ten to a hundred positives each has a standard error of about two points.
+_FINDINGS = Criterion("macro_f1", 2 * MARGIN)
+_CRITERIA = {
+    "digit-reports": _FINDINGS,
+    "open-i": _FINDINGS,
+    "cub-attributes": _FINDINGS,
+    "vqa-v2": _BALANCED,
+    "vqa-cp-v2": _BALANCED,
+}
+
+
+def criterion(task: str) -> Criterion:
+    """The measure and margin of a task; one's own data, whose classes nobody knows, are balanced.
+
+    >>> criterion("digits").measure, criterion("open-i").measure, criterion("own-shop").measure
+    ('accuracy', 'macro_f1', 'balanced_accuracy')
+    """
+    return _CRITERIA.get(task, _BALANCED if task.startswith("own-") else _ACCURACY)
 
 
 class Tost(NamedTuple):

@@ -27,8 +27,8 @@ from lthlib.report.figures import (
     paper_style,
 )
 from lthlib.report.judgement.contrasts import AGAINST_DENSE
-from lthlib.report.judgement.equivalence import MARGIN, MARGINS, smallest_margins
-from lthlib.report.judgement.verdicts import TITLES, points, points_of, seeds_line
+from lthlib.report.judgement.equivalence import MARGINS, smallest_margins
+from lthlib.report.judgement.verdicts import TITLES, judged_by, points, points_of, seeds_line
 from lthlib.report.measures import Floats
 from lthlib.report.statistics import POWER
 from lthlib.report.words import proper
@@ -41,6 +41,7 @@ NONE = "no margin under 100 points"
 # -- tables ----------------------------------------------------------------------------------------
 def differences_table(tests: pd.DataFrame) -> Exhibit:
     """Every contrast: the difference with its interval, its effect, and all tests of it."""
+    judged, margin = judged_by(tests)
     rows = []
     for _, row in _ordered(tests).iterrows():
         cells = {
@@ -55,16 +56,16 @@ def differences_table(tests: pd.DataFrame) -> Exhibit:
             cells |= {head: show(row) for head, show in _TESTED.items()}
         rows.append(cells)
     caption = (
-        f"Accuracy of each ticket minus its reference: {seeds_line(tests)}, paired by seed. In "
-        "brackets: 95 % t interval over seeds. g_av: Hedges' g with the average of both variances "
-        "(Cumming 2012). Control did not train: it beats the trivial rule at no seed and its seeds "
-        f"lie within {points_of(MARGIN)} of one another, and nothing is tested. p-values as "
-        "they are and, after the arrow, after Holm within a study; "
-        f"TOST and non-inferiority with a margin of {points_of(MARGIN)}. Exact sign flips cannot "
+        f"Each ticket minus its reference, in {judged.title}: {seeds_line(tests)}, paired by seed. "
+        "In brackets: 95 % t interval over seeds. g_av: Hedges' g with the average of both "
+        "variances (Cumming 2012). Control did not train: it beats the trivial rule at no seed and "
+        f"its seeds lie within {points_of(margin)} of one another, and nothing is tested. "
+        "p-values as they are and, after the arrow, after Holm within a study; "
+        f"TOST and non-inferiority with a margin of {points_of(margin)}. Exact sign flips cannot "
         "fall below 2 in 2^n of n seeds."
     )
     table = pd.DataFrame(rows)
-    alt = f"Table of {len(rows)} differences in accuracy between tickets and references."
+    alt = f"Table of {len(rows)} differences in {judged.title} between tickets and references."
     return Exhibit(caption, alt, tests, table=table)
 
 
@@ -97,8 +98,9 @@ def p_text(p: Any) -> str:
     return "> 0.999" if p > 0.999 else f"{p:.3f}"
 
 
-def power_table(tests: pd.DataFrame, *, margin: float = MARGIN) -> Exhibit:
+def power_table(tests: pd.DataFrame) -> Exhibit:
     """What these seeds could have found: spread of the differences, and what it can detect."""
+    judged, margin = judged_by(tests)
     own = _ordered(tests[tests["against"] == AGAINST_DENSE])
     rows = []
     for _, row in own.iterrows():
@@ -112,7 +114,8 @@ def power_table(tests: pd.DataFrame, *, margin: float = MARGIN) -> Exhibit:
         else:
             rows.append(cells | {head: show(row) for head, show in _POWERED.items()})
     caption = (
-        f"What the paired tests against dense can find: {seeds_line(own)}. Detectable: the true "
+        f"What the paired tests against dense can find in {judged.title}: {seeds_line(own)}. "
+        "Detectable: the true "
         f"difference that a two-sided t test at 5 % finds with {100 * POWER:g} % power, before "
         "Holm. Seeds needed: for equivalence within "
         f"±{points_of(margin)} to be shown with the same power where nothing differs."
@@ -132,10 +135,9 @@ _POWERED: dict[str, Callable[[pd.Series[Any]], str]] = {
 
 
 # -- figures ---------------------------------------------------------------------------------------
-def differences_figure(
-    tests: pd.DataFrame, *, against: str = AGAINST_DENSE, margin: float = MARGIN
-) -> Exhibit:
-    """A forest plot: accuracy minus one reference's at each level, with both intervals."""
+def differences_figure(tests: pd.DataFrame, *, against: str = AGAINST_DENSE) -> Exhibit:
+    """A forest plot: the score minus one reference's at each level, with both intervals."""
+    judged, margin = judged_by(tests)
     own = _ordered(tests[tests["against"] == against])
     looks = {m: MODEL_LOOKS[m] for m in in_order(own["model"])}
     # One scale for both would squeeze the margin, or need a logarithm that belies distances.
@@ -148,18 +150,18 @@ def differences_figure(
         drawn = figure.subplots(len(panels), height_ratios=rows, squeeze=False)[:, 0]
         for axes, part in zip(drawn, panels, strict=True):
             _forest_panel(axes, part, looks, margin)
-        drawn[-1].set_xlabel("difference in accuracy, points")
+        drawn[-1].set_xlabel(f"difference in {judged.title}, points")
         # One label for all: a panel of a single level is too low for its own.
         figure.supylabel("sparsity, %", fontsize=drawn[-1].xaxis.label.get_fontsize())
         finish_axes(figure, drawn[-1])
     title = TITLES[against]
     caption = (
-        f"Accuracy of tickets minus {title}, by sparsity: {seeds_line(own)}, paired by seed. "
+        f"Tickets minus {title} in {judged.title}, by sparsity: {seeds_line(own)}, paired by seed. "
         "Thick bars: 90 % t interval, which shows equivalence where it lies in the grey band of "
         f"±{points_of(margin)} (before Holm); thin bars: 95 %; both end where "
-        f"accuracy does, at 0 and 100 %. {_panels_line(panels)}No bar: one seed."
+        f"{judged.title} does, at 0 and 100 %. {_panels_line(panels)}No bar: one seed."
     )
-    alt = f"Forest plot of differences in accuracy against {title}, in points. " + "; ".join(
+    alt = f"Forest plot of differences in {judged.title} against {title}, in points. " + "; ".join(
         f"{look.name}: "
         + ", ".join(
             f"{points(row['difference'])} at {sparsity_text(row['sparsity'])} %"
@@ -199,7 +201,7 @@ def _forest_panel(axes: Axes, part: pd.DataFrame, looks: Mapping[str, Look], mar
 
 def _forest(axes: Axes, own: pd.DataFrame, look: Look, height: Floats) -> None:
     for low, high, width in (("low", "high", 1.1), ("low_90", "high_90", 3.2)):
-        # The ticket's accuracy ends at 0 and at 1, and so does its difference.
+        # The ticket's score ends at 0 and at 1, and so does its difference.
         ends = (_floats(own[end]) for end in (low, high))
         least, most = (limit - _floats(own["reference"]) for limit in (0.0, 1.0))
         left, right = (100 * np.clip(end, least, most) for end in ends)
@@ -230,8 +232,9 @@ def margins_table(tests: pd.DataFrame, margins: tuple[float, ...] = MARGINS) -> 
     return own[columns].assign(**shown).reset_index(drop=True)
 
 
-def margins_figure(tests: pd.DataFrame, *, margin: float = MARGIN) -> Exhibit:
+def margins_figure(tests: pd.DataFrame) -> Exhibit:
     """How far the verdict hangs on the margin: the smallest that shows equivalence with dense."""
+    _, margin = judged_by(tests)
     own = margins_table(tests)
     looks = {m: MODEL_LOOKS[m] for m in in_order(own["model"])}
     with paper_style():

@@ -33,12 +33,11 @@ from lthlib.report.judgement.contrasts import AGAINST_DENSE, RELAXED
 from lthlib.report.judgement.equivalence import (
     EQUIVALENT,
     INFERIOR,
-    MARGIN,
     NOT_APPLICABLE,
     SUPERIOR,
     UNTRAINED,
 )
-from lthlib.report.judgement.verdicts import points, points_of, seeds_line
+from lthlib.report.judgement.verdicts import judged_by, points, points_of, seeds_line
 from lthlib.report.plain import plain_table
 from lthlib.report.statistics import ALPHA, DENSE_LEVEL, MIN_SEEDS, Floats
 from lthlib.report.words import counted
@@ -52,13 +51,13 @@ def ticket_kinds(scored: pd.DataFrame, tests: pd.DataFrame) -> pd.DataFrame:
     """Which names each level earns, one row per study and level.
 
     scored, tests: frames of :func:`contrasts.scores` and ``contrast_tests``.
-    Returns study, model, task, protocol, level, sparsity, sparsity_all, n, accuracy, reference
+    Returns study, model, task, protocol, level, sparsity, sparsity_all, n, score, reference
     (dense), dense_sd, ratio, holm_relaxed, matching, winning, relaxed. The last three are words:
     "yes", "no", or why the question does not apply.
     """
     dense = scored[(scored["level"] == DENSE_LEVEL) & (scored["branch"] == "main")]
     by_study = dense.groupby("study")
-    spread = by_study["accuracy"].std().rename("dense_sd")
+    spread = by_study["score"].std().rename("dense_sd")
     original = by_study["original_weights"].first()
     table = tests[tests["against"] == AGAINST_DENSE].merge(spread, on="study")
     table = table.merge(original, on="study")
@@ -68,7 +67,7 @@ def ticket_kinds(scored: pd.DataFrame, tests: pd.DataFrame) -> pd.DataFrame:
         relaxed=[_relaxed(row) for _, row in table.iterrows()],
     )
     facts = ["study", "model", "task", "protocol", "level", "sparsity", "sparsity_all", "n"]
-    numbers = ["accuracy", "reference", "dense_sd", "ratio", "holm_relaxed"]
+    numbers = ["score", "reference", "dense_sd", "ratio", "holm_relaxed"]
     return named[[*facts, *numbers, "matching", "winning", "relaxed"]]
 
 
@@ -131,14 +130,15 @@ def prizes(short: pd.DataFrame, sufficient: pd.DataFrame) -> pd.DataFrame:
     short, sufficient: frames of :func:`contrasts.contrast_tests`, with dense and
     re-initialised references, of the same models and tasks under a short and a sufficient recipe.
 
-    Returns model, task, sparsity, short_n, sufficient_n, and for each recipe the verdicts against
-    dense and re-initialised and the differences, and `prize`: jackpot, secondary prize, neither or
-    undecided (too few seeds, or a test that decides nothing).
+    Returns model, task, measure, margin, sparsity, short_n, sufficient_n, and for each recipe the
+    verdicts against dense and re-initialised and the differences, and `prize`: jackpot, secondary
+    prize, neither or undecided (too few seeds, or a test that decides nothing).
 
     Raises RecordError where the two have no sparsity in common.
     """
     sides = [_recipe(short, "short"), _recipe(sufficient, "sufficient")]
-    both = sides[0].merge(sides[1], on=["model", "task", "rung"], validate="one_to_one")
+    on = ["model", "task", "rung", "measure", "margin"]
+    both = sides[0].merge(sides[1], on=on, validate="one_to_one")
     if both.empty:
         raise RecordError("prizes: the two recipes have no level in common; give them one ladder")
     return both.assign(prize=[_prize(row) for _, row in both.iterrows()]).drop(columns="rung")
@@ -162,7 +162,8 @@ def _recipe(tests: pd.DataFrame, name: str) -> pd.DataFrame:
         )
         parts.append(pd.concat([own[keys], named], axis=1))
     facts = tests.assign(rung=rung)[tests["against"] == AGAINST_DENSE]
-    facts = facts[[*keys, "n"]].rename(columns={"n": f"{name}_n"})
+    judged = [*keys, "measure", "margin"]
+    facts = facts[[*judged, "n"]].rename(columns={"n": f"{name}_n"})
     if name == "short":
         facts["sparsity"] = tests.loc[facts.index, "sparsity"]
     return facts.merge(parts[0], on=keys).merge(parts[1], on=keys)
@@ -226,7 +227,7 @@ def prizes_table(found: pd.DataFrame) -> Exhibit:
         f"{counted(int(found['short_n'].min()), 'seed')}, sufficient recipe "
         f"{counted(int(found['sufficient_n'].min()), 'seed')}, paired by seed within a recipe; in "
         "brackets: mean difference in points. Dense is reached where the ticket is not inferior "
-        f"(within {points_of(MARGIN)}, one-sided) and missed "
+        f"(within {points_of(judged_by(found)[1])}, one-sided) and missed "
         "where it is shown to be worse; fresh start values are beaten where the ticket is shown "
         "to be better; each at 5 % after Holm. Jackpot: both under the sufficient recipe. "
         "Secondary prize: fresh start values beaten under it, and dense reached under the short "
@@ -239,7 +240,7 @@ def prizes_table(found: pd.DataFrame) -> Exhibit:
 
 # -- how far down the ladder -----------------------------------------------------------------------
 def sparsest_matching(
-    scored: pd.DataFrame, tests: pd.DataFrame, *, margin: float = MARGIN, draws: int = DRAWS
+    scored: pd.DataFrame, tests: pd.DataFrame, *, draws: int = DRAWS
 ) -> pd.DataFrame:
     """The sparsest level that matches dense: chosen on validation items, stated on test items.
 
@@ -249,22 +250,29 @@ def sparsest_matching(
     seeds with replacement (2.5 and 97.5 % of the sparsities; 0 where no level matches); with few
     seeds it is too narrow.
 
-    Returns one row per study: study, model, task, protocol, n, level, sparsity, sparsity_all,
-    low, high, and from `tests` at that level: difference, difference_low, difference_high,
-    verdict; level 0 and no difference where no level matches.
+    Validation holds accuracy alone: where a task is judged on something else, nothing is chosen and
+    `note` says so.
+
+    Returns one row per study: study, model, task, protocol, measure, margin, n, level, sparsity,
+    sparsity_all, low, high, and from `tests` at that level: difference, difference_low,
+    difference_high, verdict; level 0 and no difference where no level matches.
     """
-    rows = [_sparsest(part, tests, margin, draws) for _, part in scored.groupby("study")]
+    rows = [_sparsest(part, tests, draws) for _, part in scored.groupby("study")]
     return pd.DataFrame(rows)
 
 
-def _sparsest(part: pd.DataFrame, tests: pd.DataFrame, margin: float, draws: int) -> dict[str, Any]:
+def _sparsest(part: pd.DataFrame, tests: pd.DataFrame, draws: int) -> dict[str, Any]:
     main = part[part["branch"] == "main"]
     wide = main.pivot_table("validation_accuracy", "run", "level", dropna=False).astype(float)
     sparsity = main.groupby("level")[["sparsity", "sparsity_all"]].mean()
     first = part.iloc[0]
-    row: dict[str, Any] = {name: first[name] for name in ("study", "model", "task", "protocol")}
+    about = ("study", "model", "task", "protocol", "measure", "margin")
+    row: dict[str, Any] = {name: first[name] for name in about}
     row |= {"n": len(wide)}
     row |= dict.fromkeys(_STATED)
+    margin = float(first["margin"])
+    if first["measure"] != "accuracy":
+        return row | {"level": None, "note": "validation holds no more than accuracy"}
     lacking = wide.index[wide.isna().any(axis=1)]
     if len(lacking):
         return row | {"level": None, "note": f"validation of {lacking[0]} is incomplete"}
@@ -313,8 +321,9 @@ def _last_within(loss: Floats, margin: float) -> np.ndarray[Any, np.dtype[np.int
     return last
 
 
-def sparsest_table(found: pd.DataFrame, *, margin: float = MARGIN) -> Exhibit:
+def sparsest_table(found: pd.DataFrame) -> Exhibit:
     """The sparsest matching level of each model: chosen on validation, stated on test."""
+    _, margin = judged_by(found)
     rows = []
     for _, row in _ordered(found).iterrows():
         cells = {"model": model_name(row["model"]), "seeds": str(row["n"])}

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from lthlib.errors import RecordError
 from lthlib.report.exhibits import (
     MEASURES,
     Exhibit,
@@ -35,7 +36,6 @@ from lthlib.report.judgement.equivalence import (
     EQUIVALENT,
     INCONCLUSIVE,
     INFERIOR,
-    MARGIN,
     NOT_APPLICABLE,
     SUPERIOR,
     UNTRAINED,
@@ -112,12 +112,13 @@ def _summary(values: Floats) -> dict[str, float | int | None]:
     return {"": float(defined.mean()), "_low": found.low, "_high": found.high, "_n": found.n}
 
 
-def verdict_table(rows: pd.DataFrame, *, margin: float = MARGIN) -> Exhibit:
-    """One row per model and level: accuracy, the verdicts, and the answers kept.
+def verdict_table(rows: pd.DataFrame) -> Exhibit:
+    """One row per model and level: what is judged, the verdicts, and the answers kept.
 
     rows: a frame of :func:`verdict_rows`, of studies that differ in their model alone.
     """
     against = [r for r in REFERENCES if r in set(rows["against"])]
+    judged, margin = judged_by(rows)
     body = []
     for _, level in _levels(rows):
         first = level.iloc[0]
@@ -128,14 +129,15 @@ def verdict_table(rows: pd.DataFrame, *, margin: float = MARGIN) -> Exhibit:
         by_reference = level.set_index("against")
         cells |= {f"vs {TITLES[r]}": _cell(by_reference, r) for r in against}
         cells |= {
-            "accuracy, %": MEASURES["accuracy"].text(first["accuracy"]),
+            judged.heading: judged.text(first["score"]),
+            MEASURES["accuracy"].heading: MEASURES["accuracy"].text(first["accuracy"]),
             _KEPT.heading: _kept_text(first),
             "of all weights, %": sparsity_text(first["sparsity_all"]),
         }
         body.append(cells)
     caption = (
-        f"Verdicts on accuracy: {seeds_line(rows)}, every test paired by seed. In brackets: mean "
-        f"difference in points. {_meaning(margin)} "
+        f"Verdicts on {judged.title}: {seeds_line(rows)}, every test paired by seed. In brackets: "
+        f"mean difference in points. {_meaning(margin)} "
         "Control did not train: it beats that rule at no seed and its seeds lie within "
         f"{points_of(margin)} of one another, so that a ticket that learns anything is better and "
         "nothing is left to test. Relative fidelity: agreement with the dense model over the "
@@ -149,12 +151,13 @@ def verdict_table(rows: pd.DataFrame, *, margin: float = MARGIN) -> Exhibit:
     return Exhibit(caption, alt, rows, table=pd.DataFrame(body))
 
 
-def verdict_grid(rows: pd.DataFrame, *, margin: float = MARGIN) -> Exhibit:
+def verdict_grid(rows: pd.DataFrame) -> Exhibit:
     """The verdicts against dense at a glance: a row per model, a column per sparsity.
 
     rows: a frame of :func:`verdict_rows`, of studies that differ in their model alone.
     """
     dense = rows[rows["against"] == AGAINST_DENSE]
+    judged, margin = judged_by(rows)
     columns = sorted(dense["level"].unique())
     heads = dense.groupby("level")["sparsity"].mean().map(sparsity_text)
     body = []
@@ -163,8 +166,8 @@ def verdict_grid(rows: pd.DataFrame, *, margin: float = MARGIN) -> Exhibit:
         cells = {f"{heads[k]} % sparse": _short(own.loc[k]) for k in columns if k in own.index}
         body.append({"model": model_name(model), **cells})
     caption = (
-        f"Is a ticket as accurate as its dense model? {seeds_line(dense)}, paired by seed; in "
-        f"brackets: mean difference in accuracy, in points. {_meaning(margin)}"
+        f"Is a ticket as good as its dense model? {seeds_line(dense)}, paired by seed; in "
+        f"brackets: mean difference in {judged.title}, in points. {_meaning(margin)}"
     )
     alt = f"Grid of verdicts against dense: {len(body)} models, {len(columns)} sparsities."
     return Exhibit(caption, alt, dense, table=pd.DataFrame(body).fillna("not run"))
@@ -189,8 +192,21 @@ def _meaning(margin: float) -> str:
         "(paired t) and not equivalent; each at 5 % after Holm within a column of one model. "
         f"Inconclusive: neither is shown; not inferior: yet no loss of {points_of(margin)} or more "
         "(one-sided, after Holm). Not applicable: dense does not beat the best rule that "
-        "looks at no input at every seed or, against a control, neither beats it at any seed."
+        "looks at no input at every seed, or has less than five margins over it, or, against a "
+        "control, neither beats it at any seed."
     )
+
+
+def judged_by(rows: pd.DataFrame) -> tuple[Measure, float]:
+    """The measure and the margin that all rows of a frame of contrasts share.
+
+    Raises RecordError where tasks are mixed that are judged on different ones.
+    """
+    found = rows[["measure", "margin"]].drop_duplicates()
+    if len(found) != 1:
+        raise RecordError("verdicts of tasks that are judged differently: show each by itself")
+    measure, margin = found.iloc[0]
+    return MEASURES[measure], float(margin)
 
 
 def _levels(rows: pd.DataFrame) -> list[tuple[Any, pd.DataFrame]]:
@@ -273,17 +289,18 @@ def _conclusion(dense: pd.DataFrame) -> str:
     """At how many levels each thing is shown against dense, the best news first."""
     words = [_short_word(_word(row)) for _, row in dense.iterrows()]
     tested = [word for word in words if word in (*NOT_WORSE, NOT_INFERIOR, INFERIOR, INCONCLUSIVE)]
+    judged, margin = judged_by(dense)
     if not tested:
         return f"Of {len(words)} levels, none can be tested against dense."
     equal, better = tested.count(EQUIVALENT), tested.count(SUPERIOR)
     verb = "is" if max(equal, better) < 2 else "are"
     if better and not equal:
-        parts = [f"{better} {verb} shown to be more accurate than dense"]
+        parts = [f"{better} {verb} shown to be better than dense"]
     else:
-        parts = [f"{equal or 'none'} {verb} shown to be as accurate as dense"]
-        parts += [f"{better} more accurate"] if better else []
+        parts = [f"{equal or 'none'} {verb} shown to be as good as dense"]
+        parts += [f"{better} better"] if better else []
     for word, text in (
-        (NOT_INFERIOR, f"inconclusive, yet shown to lose less than {points_of(MARGIN)}"),
+        (NOT_INFERIOR, f"inconclusive, yet shown to lose less than {points_of(margin)}"),
         (INFERIOR, "inferior"),
         (INCONCLUSIVE, "altogether inconclusive"),
     ):
@@ -291,7 +308,8 @@ def _conclusion(dense: pd.DataFrame) -> str:
             parts.append(f"{tested.count(word)} {text}")
     if len(words) > len(tested):
         parts.append(f"{len(words) - len(tested)} not tested")
-    return f"Of {len(words)} level{'' if len(words) == 1 else 's'}, {'; '.join(parts)}."
+    levels = counted(len(words), "level")
+    return f"By {judged.title}, within {points_of(margin)}: of {levels}, {'; '.join(parts)}."
 
 
 def _word(row: pd.Series[Any]) -> str:
