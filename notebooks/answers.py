@@ -31,6 +31,7 @@ task: str = ""  # digits or digit-reports; empty: the tasks of the part
 from lthlib.packs import reference_store
 from lthlib.report.answers import figures, findings, tables
 from lthlib.report.answers.frames import Answers
+from lthlib.report.judgement.families import families_table
 from lthlib.report.notebook import number, say, show
 from lthlib.report.parts import held_part, not_run
 from lthlib.report.reading import each_group, pruned, records_line, side_by_side
@@ -55,7 +56,7 @@ studied = [(Answers(group), name) for group, name in each_group(side_by_side(rea
 for found, name in studied:
     sentences = {
         # Also for the opening page.
-        "found-short": findings.short_sentence(found.kept, found.level),
+        "found-short": findings.short_sentence(found.kept, found.claims, found.level),
         "found-floor": findings.floor_sentence(found.kept, found.level),
         "found-null": findings.null_sentence(found.kept, found.level),
     }
@@ -99,7 +100,7 @@ for found, name in studied:
 
 # %% tags=["hide-input"]
 for found, name in studied:
-    sentence = findings.exemplar_sentence(found.exemplars, found.icc, found.level)
+    sentence = findings.exemplar_sentence(found.exemplars, found.icc, found.claims, found.level)
     number(name("found-exemplars"), sentence)
     say(sentence)
     show(figures.exemplar_figure(found.exemplars), name("exemplars"))
@@ -151,3 +152,10 @@ for found, name in studied:
         show(figures.block_figure(reading.matrix, found.sparsity, model), name(f"matrix-{model}"))
     matrices = {reading.study.model: reading.matrix for reading in found.readings}
     show(figures.map_figure(matrices, found.sparsity), name("map"))
+
+# %% [markdown]
+# ## Every test of this page, and the family it belongs to
+
+# %% tags=["hide-input"]
+for found, name in studied:
+    show(families_table([found.claims, found.blocks]), name("families"))

@@ -9,15 +9,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 import synthetic
 from lthlib.errors import RecordError
 from lthlib.records import RecordStore
 from lthlib.report import measures
-from lthlib.report.answers import figures, findings, tables
+from lthlib.report.answers import figures, findings, frames, tables
 from lthlib.report.answers.frames import Answers, skilled_levels
 from lthlib.report.answers.kept import block_test
 from lthlib.report.exhibits import Exhibit
+from lthlib.report.judgement.families import count_families
 from lthlib.report.reading import Reading
 from lthlib.report.words import proper
 from lthlib.study import Study
@@ -131,11 +133,13 @@ def every_table(found: Answers) -> dict[str, Exhibit]:
 def every_sentence(found: Answers) -> dict[str, str]:
     column, words = next(iter(found.groupings.items()))
     return {
-        "short": findings.short_sentence(found.kept, found.level),
+        "short": findings.short_sentence(found.kept, found.claims, found.level),
         "floor": findings.floor_sentence(found.kept, found.level),
         "null": findings.null_sentence(found.kept, found.level),
         "flips": findings.flips_sentence(found.kept, found.level),
-        "exemplars": findings.exemplar_sentence(found.exemplars, found.icc, found.level),
+        "exemplars": findings.exemplar_sentence(
+            found.exemplars, found.icc, found.claims, found.level
+        ),
         "blocks": findings.block_sentence(found.blocks),
         "probabilities": findings.probability_sentence(found.probabilities, found.level),
         "groups": findings.group_sentence(
@@ -274,7 +278,7 @@ def test_findings_are_the_groups_where_items_have_no_facts() -> None:
         ([0.98, 1.0, 1.02], [-0.01, 0.0, 0.01], "For no model", "Pruning changes"),
     ],
 )  # fmt: skip
-def test_the_opening_sentence_says_what_the_intervals_allow(
+def test_the_opening_sentence_says_what_the_tests_allow(
     relative: list[float], own: list[float], said: str, unsaid: str
 ) -> None:
     frame = pd.DataFrame(
@@ -285,7 +289,10 @@ def test_the_opening_sentence_says_what_the_intervals_allow(
             "items": 40, "decisions": 40,
         }
     )  # fmt: skip
-    sentence = findings.short_sentence(frame, 1)
+    none = pd.DataFrame({"model": ["uniter"], "level": 1, "excess": None})
+    untested = pd.Series([None], ["uniter"], dtype="Float64")
+    claims = frames.claims(frame.assign(study="one"), none, untested, 1)
+    sentence = findings.short_sentence(frame, claims, 1)
     assert said in sentence and unsaid not in sentence
 
 
@@ -311,10 +318,13 @@ def test_the_sentence_on_blocks_concludes() -> None:
         {
             "model": ["visualbert", "lxmert", "uniter"], "within": [0.906, 0.98, None],
             "between": [0.903, 0.98, None], "difference": [0.003, 0.0, None],
-            "p": [0.001, 0.4, None], "flags": ["", "", "2 of at least 3 seeds: no test"],
+            "p_block": [0.001, 0.4, None], "holm_block": [0.002, 0.4, None],
+            "flags": ["", "", "2 of at least 3 seeds: no test"],
             "permutations": 99, "seeds": 3, "levels": 5, "left_out": 2,
         }
-    ).astype(dict.fromkeys(("within", "between", "difference", "p"), "Float64"))  # fmt: skip
+    ).astype(
+        dict.fromkeys(("within", "between", "difference", "p_block", "holm_block"), "Float64")
+    )  # fmt: skip
     sentence = findings.block_sentence(tests)
     assert "form a block for VisualBERT, though a faint one: they share 0.30 points" in sentence
     assert "No block is shown for LXMERT." in sentence
@@ -322,13 +332,42 @@ def test_the_sentence_on_blocks_concludes() -> None:
     assert "90.60 against 90.30\u00a0%" in sentence
 
 
-def test_exemplars_are_concluded_on_against_seeds_alone() -> None:
+def test_exemplars_are_concluded_on_by_a_test_and_not_by_a_sign() -> None:
     found = study(4)
-    shares = found.exemplars.assign(excess=-0.01)
-    sentence = findings.exemplar_sentence(shares, found.icc, 2)
-    assert "no more than seeds alone change. With 2 seeds against 2 of 4" in sentence
-    more = findings.exemplar_sentence(shares.assign(excess=0.01), found.icc, 2)
-    assert "For VisualBERT and UNITER pruning changes more than seeds alone do." in more
+    said = [
+        findings.exemplar_sentence(found.exemplars, found.icc, claims, 2)
+        for claims in (
+            found.claims.assign(excess=0.01, holm_exemplars=0.06),
+            found.claims.assign(excess=0.01, holm_exemplars=0.04),
+            found.claims.assign(excess=-0.01, holm_exemplars=0.04),
+        )
+    ]
+    shown = "For VisualBERT and UNITER pruning changes more than seeds alone do."
+    assert [shown in sentence for sentence in said] == [False, True, False]
+    assert "shown to change more than seeds alone do. With 2 seeds against 2 of 4" in said[0]
+    assert "p = 0.06" in said[0].replace("\u00a0", " ")
+
+
+def test_claims_of_a_page_are_adjusted_over_its_models() -> None:
+    """Three models at p = 0.03 to 0.09, each shown by an interval of its own, show nothing."""
+    kept = pd.DataFrame(
+        [
+            {"study": m, "model": m, "run": f"{m}-s{i}", "level": 1, "branch": "main",
+             "own_answers": value + spread * (i - 4.5), "relative_fidelity": 1.0 + 0.001 * i}
+            for m, value, spread in (("a", 0.003, 0.001), ("b", 0.004, 0.001), ("c", 0.002, 0.001))
+            for i in range(10)
+        ]
+    )  # fmt: skip
+    usual = pd.DataFrame({"model": list("abc"), "level": 1, "excess": 0.0})
+    p = pd.Series([0.14, 0.24, 0.12], list("abc"), dtype="Float64")
+    found = frames.claims(kept, usual, p, 1)
+    values = kept.loc[kept["model"] == "a", "own_answers"]
+    assert found["p_own_answers"][0] == pytest.approx(stats.ttest_1samp(values, 0).pvalue)
+    assert found["holm_exemplars"].tolist() == pytest.approx([0.36, 0.36, 0.36])
+    assert (found["holm_own_answers"] >= found["p_own_answers"]).all()
+    assert found["holm_own_answers"].min() == pytest.approx(3 * found["p_own_answers"].min())
+    counted = count_families([found])
+    assert counted["tests"].tolist() == [3, 3, 3] and set(counted["study"]) == {"a and b and c"}
 
 
 def test_every_measure_is_shown_under_one_name() -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from itertools import permutations
+from collections.abc import Sequence
+from itertools import permutations, product
 
 import numpy as np
 import pandas as pd
@@ -258,6 +259,47 @@ def test_without_pruning_halves_have_no_excess() -> None:
     assert row["pie"] == 0 and row["excess"] == pytest.approx(0)
     one = answers.exemplar_shares(predicted[predicted["run"] == RUNS[0]]).iloc[0]
     assert one[["halves", "null", "excess"]].isna().all()
+
+
+def test_the_test_of_exemplars_exchanges_ticket_and_dense_within_seeds() -> None:
+    """Brute force: records change their names at some seeds, and everything is counted again."""
+    draw = np.random.default_rng(8)
+    labels = draw.integers(0, 2, 60)
+    usual = labels ^ (draw.random(60) < 0.2)
+    runs = []
+    for i in range(4):
+        dense = usual ^ (draw.random(60) < 0.1)
+        runs.append(study(labels, dense, [dense ^ (draw.random(60) < 0.15)], f"s{i}"))
+
+    def excess(swapped: Sequence[int]) -> float:
+        parts = [
+            run.assign(level=1 - run["level"]) if swap else run
+            for run, swap in zip(runs, swapped, strict=True)
+        ]
+        stages = pd.concat(parts).assign(stage="trained")
+        return float(answers.exemplar_shares(stages)["excess"].iloc[0])
+
+    values = np.array([excess(swapped) for swapped in product((0, 1), repeat=4)])
+    tails = [(sign * (values - values[0]) >= -1e-9).mean() for sign in (1, -1)]
+    found = answers.exemplars_p(pd.concat(runs), 1)
+    assert found == pytest.approx(min(1, 2 * min(tails)))
+    assert answers.exemplars_p(pd.concat(runs[:2]), 1) is None
+
+
+@pytest.mark.parametrize(("planted", "least", "most"), [(0.0, 0, 3), (0.2, 14, 16)])
+def test_the_test_of_exemplars_keeps_its_level_and_finds_a_planted_change(
+    planted: float, least: int, most: int
+) -> None:
+    draw, labels, found = np.random.default_rng(0), np.zeros(80, int), []
+    for _ in range(16):
+        dense = draw.random(80) * 0.2
+        ticket = np.where(draw.random(80) < planted, 0.9, dense)
+        runs = [
+            study(labels, draw.binomial(1, dense), [draw.binomial(1, ticket)], f"s{i}")
+            for i in range(8)
+        ]
+        found.append(answers.exemplars_p(pd.concat(runs), 1))
+    assert least <= sum(p is not None and p < 0.05 for p in found) <= most
 
 
 def test_counts_of_unfaithful_seeds_and_those_by_chance() -> None:

@@ -182,10 +182,34 @@ def test_the_floor_is_the_mean_over_other_seeds() -> None:
     runs = {"s0": first, "s1": -first, "s2": first}
     dense = pd.concat(record(label, z, run=run) for run, z in runs.items())
     floor = calibration.divergence_floor(dense).set_index("run")
-    assert floor["logit_spearman"].tolist() == pytest.approx([0, -1, 0])
+    assert floor["logit_spearman"].mean() == pytest.approx((-1 - 1 + 1) / 3)
+    two = calibration.divergence_floor(dense[dense["run"] != "s2"]).set_index("run")
     pair = pd.concat([record(label, first), record(label, -first, level=1)])
-    assert floor["kl"]["s0"] == pytest.approx(calibration.divergence(pair)["kl"][0] / 2)
+    turned = pd.concat([record(label, -first), record(label, first, level=1)])
+    either = [calibration.divergence(way)["kl"][0] for way in (pair, turned)]
+    assert two["kl"].tolist() == pytest.approx([np.mean(either)] * 2)
     assert calibration.divergence_floor(dense[dense["run"] == "s0"]).empty
+
+
+def test_the_floor_of_kl_is_jackknifed() -> None:
+    """Pairs share models; KL is not symmetric, so each pair counts either way round."""
+    draw = np.random.default_rng(3)
+    label, runs = draw.integers(0, 2, 60), [f"s{i}" for i in range(4)]
+    logits = {run: draw.normal(0, 2, 60) for run in runs}
+    dense = pd.concat(record(label, z, run=run) for run, z in logits.items())
+    floor = calibration.divergence_floor(dense).set_index("run")["kl"]
+
+    def mean(chosen: list[str]) -> float:
+        kl = [
+            (
+                expit(a) * np.log(expit(a) / expit(b)) + expit(-a) * np.log(expit(-a) / expit(-b))
+            ).mean()
+            for a, b in ((logits[i], logits[j]) for i in chosen for j in chosen if i != j)
+        ]
+        return float(np.mean(kl))
+
+    values = [4 * mean(runs) - 3 * mean([r for r in runs if r != left]) for left in runs]
+    assert floor.loc[runs].tolist() == pytest.approx(values, abs=1e-4)
 
 
 def test_missing_dense_logits_are_named() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -11,7 +11,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from lthlib.errors import RecordError
-from lthlib.report.statistics import seed_summary
+from lthlib.report.statistics import Floats, Interval, jackknife_interval, seed_summary, t_interval
 from lthlib.report.words import counted
 from lthlib.study import MODELS
 
@@ -192,10 +192,20 @@ def summary_text(measure: Measure, row: pd.Series[float]) -> str:
     if row["n"] == 0:
         return f"{NOT_DEFINED} ({measure.undefined})"
     text = measure.text(row["mean"])
-    if row["n"] > 1 and measure.unit != "count":
+    if pd.notna(row["low"]) and measure.unit != "count":
         low, high = max(row["low"], measure.low), min(row["high"], measure.high)
         text += f" ({measure.text(low)} to {measure.text(high)})"
     return text if row["n"] == row["seeds"] else f"{text}, {row['n']:.0f} of {row['seeds']:.0f}"
+
+
+OF_PAIRS = ("other_ticket", "relative_fidelity", "own_answers")
+"""Measures of pairs of seeds, beside those whose names end with floor."""
+
+
+def interval_of(name: str) -> Callable[[Floats, float], Interval]:
+    """The interval over seeds of a measure: floors and what rests on them are jackknifed."""
+    of_pairs = name in OF_PAIRS or name.endswith("floor")
+    return jackknife_interval if of_pairs else t_interval
 
 
 def summarise(frame: pd.DataFrame, by: Sequence[str], names: Sequence[str]) -> pd.DataFrame:
@@ -210,7 +220,10 @@ def summarise(frame: pd.DataFrame, by: Sequence[str], names: Sequence[str]) -> p
     sparsity = frame.groupby(list(by), as_index=False)[["sparsity", "sparsity_all"]].mean()
     parts = [
         sparsity.merge(
-            seed_summary(frame, within, name, groups=groups).assign(measure=name), on=list(by)
+            seed_summary(frame, within, name, groups=groups, interval=interval_of(name)).assign(
+                measure=name
+            ),
+            on=list(by),
         )
         for name in names
     ]
@@ -227,8 +240,13 @@ def seeds_and_items(frame: pd.DataFrame) -> str:
 
 
 def intervals(frame: pd.DataFrame) -> str:
-    """What the intervals of a frame's summaries are, in words for a caption."""
+    """What the intervals of a frame's summaries are, in words for a caption.
+
+    A frame with a floor is shown with it.
+    """
     groups = frame.groupby("model")["run"] if "model" in frame.columns else [("", frame["run"])]
     if max(runs.nunique() for _, runs in groups) == 1:
         return "no interval, since there is one seed"
-    return "95 % t interval over seeds, cut where a measure ends"
+    floors = "; of what is a mean over pairs of seeds (floor, other seed, and what is relative to "
+    pairs = f"{floors}them), 95 % jackknife interval over seeds" if "floor" in frame.columns else ""
+    return f"95 % t interval over seeds, cut where a measure ends{pairs}"

@@ -17,7 +17,7 @@ from scipy import special, stats
 
 from lthlib.errors import RecordError
 from lthlib.report.measures import CASE, RECORD, Bools, Floats, Ints
-from lthlib.report.statistics import DENSE_LEVEL
+from lthlib.report.statistics import DENSE_LEVEL, pair_values
 
 BINS = 15
 CALIBRATION = ("ece", "brier", "nll", "confidence_mean", "overconfidence")
@@ -157,10 +157,11 @@ def divergence(predictions: pd.DataFrame) -> pd.DataFrame:
 
 
 def divergence_floor(predictions: pd.DataFrame) -> pd.DataFrame:
-    """:func:`divergence` between dense models of different seeds, mean over all other seeds.
+    """:func:`divergence` between dense models of different seeds, one number a run.
 
-    For each run (as the reference): run, kl, js, margin_change, logit_spearman. No rows with one
-    seed. Raises RecordError where two dense models answer different items.
+    Returns run, kl, js, margin_change, logit_spearman, pseudo-values of means over pairs either way
+    round (see :func:`lthlib.report.statistics.pair_values`); no rows with one seed. Raises
+    RecordError where two dense models answer different items.
     """
     dense = with_log_odds(predictions[predictions["level"] == DENSE_LEVEL])
     runs = sorted(dense["run"].unique())
@@ -169,9 +170,13 @@ def divergence_floor(predictions: pd.DataFrame) -> pd.DataFrame:
         reference = dense.loc[dense["run"] == run, [*CASE, "log_odds"]]
         others = dense[dense["run"] != run]
         if len(others):
-            means = _against(others, reference, [])[list(DIVERGENCE)].mean()
-            parts.append({"run": run, **means})
-    return pd.DataFrame(parts, columns=["run", *DIVERGENCE])
+            found = _against(others, reference, [])
+            parts.append(found.rename(columns={"run": "run_b"}).assign(run_a=run))
+    if not parts:
+        return pd.DataFrame(columns=["run", *DIVERGENCE])
+    pairs = pd.concat(parts, ignore_index=True)
+    values = [pair_values(pairs, name).set_index("run") for name in DIVERGENCE]
+    return pd.concat(values, axis=1).reset_index()
 
 
 def _against(frame: pd.DataFrame, dense: pd.DataFrame, also: list[str]) -> pd.DataFrame:

@@ -117,7 +117,7 @@ def floor_difference_figure(frame: pd.DataFrame) -> Exhibit:
         "Where the ticket of another seed lies as high, a ticket keeps no more of its own "
         "model's answers than of another's. Same skill only: a model with the ticket's accuracy on "
         "each label, and errors of its own. Only levels at which every seed beats the trivial "
-        f"rule. Pairs of seeds share models; intervals are over their jackknife pseudo-values."
+        "rule."
         f"{note} {sparsity_note(frame)}"
     )
     alt = (
@@ -245,8 +245,8 @@ def _summary(frame: pd.DataFrame, name: str, series: Mapping[str, str]) -> pd.Da
         if rows.empty or rows[column].isna().all():
             continue
         # The column goes by the measure's name, for its unit and the ends of its axis.
-        rows = rows.drop(columns=[name] if column != name else []).rename(columns={column: name})
-        parts.append(summarise(rows, ["model", "level"], [name]).assign(series=key))
+        data = summarise(rows, ["model", "level"], [column])
+        parts.append(data.assign(measure=name, series=key))
     return pd.concat(parts, ignore_index=True)
 
 

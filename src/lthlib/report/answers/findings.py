@@ -7,14 +7,14 @@ beside its control in the same sentence.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
 from lthlib.report.answers.tables import group_gaps
-from lthlib.report.exhibits import in_order, model_name, sparsity_text, summarise
+from lthlib.report.exhibits import in_order, interval_of, model_name, sparsity_text, summarise
 from lthlib.report.findings import by_model, main_branch, points, sparsity_of
-from lthlib.report.statistics import ALPHA, MIN_SEEDS, holm, seed_summary, t_interval
+from lthlib.report.statistics import ALPHA, MIN_SEEDS, seed_summary
 from lthlib.report.words import counted, finished, listed
 
 
@@ -33,8 +33,11 @@ def floor_sentence(frame: pd.DataFrame, level: int) -> str:
 
 
 @finished
-def short_sentence(frame: pd.DataFrame, level: int) -> str:
-    """Fidelity beside its floor, and what the intervals let one say of the two."""
+def short_sentence(frame: pd.DataFrame, claims: pd.DataFrame, level: int) -> str:
+    """Fidelity beside its floor, and what the tests let one say of the two.
+
+    claims: of :attr:`frames.Answers.claims`.
+    """
     at = main_branch(frame[frame["level"] == level])
     text = (
         f"At {sparsity_of(at, level)} sparsity a ticket gives its dense model's answer on "
@@ -46,8 +49,8 @@ def short_sentence(frame: pd.DataFrame, level: int) -> str:
     text += f"; two dense models of different seeds agree on {_means(known, 'floor')}."
     if known.groupby("model")["run"].nunique().min() < MIN_SEEDS:
         return f"{text} With fewer than {MIN_SEEDS} seeds nothing is said of the difference."
-    fewer = _models_where(known, "relative_fidelity", lambda low, high: high < 1)
-    own = _models_where(known, "own_answers", lambda low, high: low > 0)
+    fewer = _shown(claims, "beyond_floor", claims["relative_fidelity"] < 1)
+    own = _shown(claims, "own_answers", claims["own_answers"] > 0)
     than_seeds = (
         f"Pruning changes more answers than another seed does for {listed(fewer)}"
         if fewer
@@ -58,20 +61,14 @@ def short_sentence(frame: pd.DataFrame, level: int) -> str:
         if own
         else "and for none is a ticket shown to be closer to its own dense model than to another's"
     )
-    return f"{text} {than_seeds}{'; ' if own else ', '}{than_others}."
+    tested = f"t tests of jackknife values, after Holm over {len(claims)} models"
+    return f"{text} {than_seeds}{'; ' if own else ', '}{than_others} ({tested})."
 
 
-def _models_where(
-    frame: pd.DataFrame, name: str, holds: Callable[[float, float], bool]
-) -> list[str]:
-    """Models whose 95 % t interval over seeds of a measure fulfils a condition on its ends."""
-    found = []
-    for model in in_order(frame["model"]):
-        values = frame.loc[frame["model"] == model, name].dropna().astype(float)
-        low, high, *_ = t_interval(values)
-        if low is not None and high is not None and holds(low, high):
-            found.append(model_name(model))
-    return found
+def _shown(claims: pd.DataFrame, claim: str, side: pd.Series[bool]) -> list[str]:
+    """Models of which a claim is shown, on one side, after Holm."""
+    found = claims[(claims[f"holm_{claim}"] < ALPHA).fillna(False) & side.fillna(False)]
+    return [model_name(model) for model in in_order(found["model"])]
 
 
 @finished
@@ -123,7 +120,9 @@ def flips_sentence(frame: pd.DataFrame, level: int) -> str:
 
 
 @finished
-def exemplar_sentence(shares: pd.DataFrame, icc: pd.DataFrame, level: int) -> str:
+def exemplar_sentence(
+    shares: pd.DataFrame, icc: pd.DataFrame, claims: pd.DataFrame, level: int
+) -> str:
     """Exemplars against those of dense halves, and whether seeds change the same decisions."""
     at, same = (frame[frame["level"] == level] for frame in (shares, icc))
     models = in_order(at["model"])
@@ -131,22 +130,24 @@ def exemplar_sentence(shares: pd.DataFrame, icc: pd.DataFrame, level: int) -> st
     share = f"{sparsity_text(at['sparsity'].mean())} %"
     pie = listed([f"{100 * rows[m]['pie']:.1f} % ({model_name(m)})" for m in models])
     text = f"At {share} sparsity {pie} of all decisions are pruning-identified exemplars."
-    told = [m for m in models if pd.notna(rows[m]["halves"])]
     halves = [
-        f"{100 * rows[m]['halves']:.1f} against {100 * rows[m]['null']:.1f} % ({model_name(m)})"
-        for m in told
+        f"{100 * rows[m]['halves']:.1f} against {100 * rows[m]['null']:.1f} % ({model_name(m)}, "
+        f"{_p_of(claims, m)})"
+        for m in models
+        if pd.notna(rows[m]["halves"])
     ]
     if halves:
-        more = [model_name(m) for m in told if rows[m]["excess"] > 0]
+        more = _shown(claims, "exemplars", claims["excess"] > 0)
         verdict = (
             f"For {listed(more)} pruning changes more than seeds alone do."
             if more
-            else "That is no more than seeds alone change."
+            else "For no model is pruning shown to change more than seeds alone do."
         )
         text += (
             f" {verdict} {_halving(int(at['seeds'].min()))}, tickets and dense models of "
             "other seeds differ in their most frequent answer, against dense models and dense "
-            f"models, on {listed(halves)} of decisions."
+            f"models, on {listed(halves)} of decisions (exact exchange of ticket and dense within "
+            f"seeds, after Holm over {len(claims)} models)."
         )
     known = same[same["icc"].notna()]
     if known.empty:
@@ -161,27 +162,32 @@ def exemplar_sentence(shares: pd.DataFrame, icc: pd.DataFrame, level: int) -> st
     )
 
 
+def _p_of(claims: pd.DataFrame, model: str) -> str:
+    p = claims.loc[claims["model"] == model, "holm_exemplars"].iloc[0]
+    return "no test" if pd.isna(p) else f"p = {p:.2f}"
+
+
 @finished
 def block_sentence(tests: pd.DataFrame) -> str:
     """Whether levels of one seed share more answers than levels of different seeds.
 
-    tests: of :func:`kept.block_test`, with model and left_out.
+    tests: of :attr:`frames.Answers.blocks`.
     """
-    data = tests.assign(p_holm=holm(tests["p"]))
-    made = data[data["p"].notna()]
+    made = tests[tests["p_block"].notna()]
     parts = [
         f"{100 * row['within']:.2f} against {100 * row['between']:.2f} % "
-        f"({model_name(row['model'])}; p = {row['p']:.4f}, after Holm {row['p_holm']:.4f})"
+        f"({model_name(row['model'])}; p = {row['p_block']:.4f}, after Holm "
+        f"{row['holm_block']:.4f})"
         for _, row in made.iterrows()
     ]
     refused = [
         f"{model_name(row['model'])}, {row['flags']}"
-        for _, row in data[data["p"].isna()].iterrows()
+        for _, row in tests[tests["p_block"].isna()].iterrows()
     ]
     none = f"Whether models of one seed form a block cannot be told ({'; '.join(refused)})."
     if made.empty:
         return none
-    block = (made["p_holm"] < ALPHA) & (made["difference"] > 0)
+    block = (made["holm_block"] < ALPHA) & (made["difference"] > 0)
     conclusions = []
     if block.any():
         gaps = sorted(100 * made.loc[block, "difference"].astype(float))
@@ -318,7 +324,8 @@ def _one_answer(groups: pd.DataFrame, what: str) -> str:
 
 def _changes(frame: pd.DataFrame, name: str) -> str:
     """A difference in points of every model, with its interval."""
-    data = seed_summary(frame, [], name, groups=["model"]).assign(flags="one seed")
+    data = seed_summary(frame, [], name, groups=["model"], interval=interval_of(name))
+    data = data.assign(flags="no interval")
     data = data.rename(columns={"mean": "difference"})
     parts = [
         f"{points(data[data['model'] == model].iloc[0])} for {model_name(model)}"

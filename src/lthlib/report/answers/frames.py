@@ -6,14 +6,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+import numpy as np
 import pandas as pd
+from scipy import stats
 
 from lthlib.report.answers import calibration
 from lthlib.report.answers import kept as answers
 from lthlib.report.findings import focus
+from lthlib.report.judgement.families import adjust
 from lthlib.report.measures import RECORD, at_stage
 from lthlib.report.reading import Reading
-from lthlib.report.statistics import DENSE_LEVEL
+from lthlib.report.statistics import DENSE_LEVEL, refusal
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,14 @@ class Answers:
     @cached_property
     def blocks(self) -> pd.DataFrame:
         """One block test a model, over :func:`skilled_levels`; left_out: how many others."""
-        return for_each(self.readings, _block)
+        return adjust(for_each(self.readings, _block))
+
+    @cached_property
+    def claims(self) -> pd.DataFrame:
+        """What is claimed of the level that the text speaks of, tested; see :func:`claims`."""
+        found = [answers.exemplars_p(_main(r), self.level, stage=r.stage) for r in self.readings]
+        p = pd.Series(found, [r.study.model for r in self.readings], dtype="Float64")
+        return claims(self.kept, self.exemplars, p, self.level)
 
     @cached_property
     def beside_floor(self) -> pd.DataFrame:
@@ -138,7 +148,38 @@ def skilled_levels(reading: Reading) -> list[int]:
 def _block(reading: Reading) -> pd.DataFrame:
     levels, matrix = skilled_levels(reading), reading.matrix
     ours = matrix[matrix["level_a"].isin(levels) & matrix["level_b"].isin(levels)]
-    return answers.block_test(ours).assign(left_out=matrix["level_a"].nunique() - len(levels))
+    found = answers.block_test(ours).rename(columns={"p": "p_block"})
+    return found.assign(left_out=matrix["level_a"].nunique() - len(levels))
+
+
+def claims(
+    kept: pd.DataFrame, exemplars: pd.DataFrame, p_exemplars: pd.Series[float], level: int
+) -> pd.DataFrame:
+    """The tests of one level, a row a model, adjusted over the models.
+
+    kept, exemplars: frames of :class:`Answers`; p_exemplars: of :func:`kept.exemplars_p`, by model.
+    relative_fidelity and own_answers are means over seeds of jackknife values, with the p of a t
+    test that they are 1 and 0; excess is that of :func:`kept.exemplar_shares`. <NA>, and `note`
+    says why, where :func:`lthlib.report.statistics.refusal` does.
+    """
+    at = kept[(kept["level"] == level) & (kept["branch"] == "main")]
+    tests = {"relative_fidelity": ("p_beyond_floor", 1.0), "own_answers": ("p_own_answers", 0.0)}
+    rows = []
+    for (study, model), own in at.groupby(["study", "model"], sort=False):
+        row: dict[str, object] = {"study": study, "model": model, "level": level, "n": len(own)}
+        notes = []
+        for name, (p, expected) in tests.items():
+            values = own[name].to_numpy(dtype=np.float64, na_value=np.nan)
+            why_not = refusal(values - expected)
+            notes += [f"{name}: {why_not}"] if why_not else []
+            row[name] = None if np.isnan(values).any() else values.mean()
+            row[p] = None if why_not else stats.ttest_1samp(values, expected).pvalue
+        rows.append(row | {"note": "; ".join(notes)})
+    numbers = [*tests, *(p for p, _ in tests.values())]
+    table = pd.DataFrame(rows).astype(dict.fromkeys(numbers, "Float64"))
+    usual = exemplars.loc[exemplars["level"] == level, ["model", "excess"]]
+    table = table.merge(usual, on="model", how="left", validate="one_to_one")
+    return adjust(table.assign(p_exemplars=table["model"].map(p_exemplars)))
 
 
 def kept(reading: Reading) -> pd.DataFrame:
@@ -185,12 +226,12 @@ def probabilities(reading: Reading) -> pd.DataFrame:
 
 
 def for_each(readings: Sequence[Reading], make: Callable[[Reading], pd.DataFrame]) -> pd.DataFrame:
-    """One frame of what `make` finds for each reading, with its model and, by level, sparsity."""
+    """One frame of what `make` finds for each reading, with its study, model and sparsity."""
     parts = []
     for reading in readings:
         levels = reading.levels[reading.levels["branch"] == "main"]
         sparsity = levels.groupby("level", as_index=False)[["sparsity", "sparsity_all"]].mean()
-        found = make(reading).assign(model=reading.study.model)
+        found = make(reading).assign(model=reading.study.model, study=reading.study.name)
         if "level" in found.columns and "sparsity" not in found.columns:
             found = found.merge(sparsity, on="level", how="left", validate="many_to_one")
         parts.append(found)

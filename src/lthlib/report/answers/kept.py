@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, product
 from typing import Any
 
 import numpy as np
@@ -38,11 +38,14 @@ from lthlib.report.measures import (
 from lthlib.report.statistics import (
     DENSE_LEVEL,
     MIN_SEEDS,
+    MOST_FLIPPED,
+    pair_values,
     proportion_interval,
+    pseudo_values,
     require_complete,
 )
 
-MOST_SPLITS = 126  # the number of ways to halve ten seeds
+MOST_SPLITS = 252  # the number of ways to halve ten seeds, either half first
 PERMUTATIONS = 9_999
 
 EXPECTED = (
@@ -221,40 +224,18 @@ def seed_floors(matrix: pd.DataFrame, *, groups: Sequence[str] = ()) -> pd.DataF
     A ticket that is no more faithful to its own dense model than to others has kept good answers,
     but not *its* answers.
 
-    Pairs share models, so means over the pairs of one run are no independent numbers, and a t
-    interval over them covers far less than it says. From three seeds on each run has its jackknife
-    pseudo-value instead (:func:`pseudo_values`), whose mean is the mean over all pairs and whose t
-    interval covers as it should.
+    Each is a pseudo-value of :func:`lthlib.report.statistics.pair_values`.
 
     groups: columns that tell several studies apart, each with pairs of its own.
 
     Returns groups, run, level (dense left out), floor, other_ticket; no rows with one seed.
     """
-    between = matrix[matrix["run_a"] != matrix["run_b"]]
-    one = between[between["level_a"] == DENSE_LEVEL].rename(columns={"level_b": "level"})
-    turned = one.rename(columns={"run_a": "run_b", "run_b": "run_a"})
-    both = pd.concat([one, turned], ignore_index=True)
-    means = both.groupby([*groups, "run_a", "level"])["fidelity"].mean().reset_index()
-    means = means.rename(columns={"run_a": "run"})
-    means["pairs"] = means.groupby([*groups, "level"])["fidelity"].transform(pseudo_values)
-    dense = means["level"] == DENSE_LEVEL
-    floor = means[dense].rename(columns={"pairs": "floor"})[[*groups, "run", "floor"]]
-    others = means[~dense].rename(columns={"pairs": "other_ticket"})
+    one = matrix[matrix["level_a"] == DENSE_LEVEL].rename(columns={"level_b": "level"})
+    values = pair_values(one, "fidelity", groups=[*groups, "level"])
+    dense = values["level"] == DENSE_LEVEL
+    floor = values[dense].rename(columns={"fidelity": "floor"})[[*groups, "run", "floor"]]
+    others = values[~dense].rename(columns={"fidelity": "other_ticket"})
     return others[[*groups, "run", "level", "other_ticket"]].merge(floor, on=[*groups, "run"])
-
-
-def pseudo_values(means: pd.Series[float]) -> pd.Series[float]:
-    """Jackknife pseudo-values of a mean over all pairs of n things (Tukey 1958).
-
-    means: for each thing, the mean over its n - 1 pairs, whose own mean U is that over all pairs.
-    Without one thing the mean over pairs is (n U - 2 m) / (n - 2), so that the pseudo-value
-    n U - (n - 1) U_without is (2 (n - 1) m - n U) / (n - 2). Fewer than three have none: as given.
-
-    >>> pseudo_values(pd.Series([0.90, 0.92, 0.94])).round(2).to_list()
-    [0.84, 0.92, 1.0]
-    """
-    n = len(means)
-    return means if n < 3 else (2 * (n - 1) * means - n * means.mean()) / (n - 2)
 
 
 def relative_fidelity(
@@ -361,7 +342,7 @@ def exemplar_shares(predictions: pd.DataFrame, *, stage: str = "trained") -> pd.
     pie is the share over all K seeds, with low and high its exact interval over decisions (seeds
     are not resampled); loss and gain are the PIE where only the usual dense, or only the usual
     pruned answer is right; tied is the share without a usual answer. To see what seeds alone do,
-    the seeds are halved in every way (at most 126): halves is the share of PIE between dense models
+    the seeds are halved in every way (at most 252): halves is the share of PIE between dense models
     of one half and tickets of the other, null that between dense models of both halves. The two
     have the same number of models in each mode, and so compare; excess is their difference.
 
@@ -370,20 +351,38 @@ def exemplar_shares(predictions: pd.DataFrame, *, stage: str = "trained") -> pd.
     """
     table = exemplars(predictions, stage=stage)
     cube = _cube(predictions, stage)
-    half = _halves(cube)
+    halved = [_halves(cube, place) for place in range(1, len(cube.levels))]
     rows = []
     for i, (level, part) in enumerate(table.groupby("level")):
-        found = part[part["pie"]]
+        pie = part[part["pie"]]
         n = len(part)
-        interval = proportion_interval(len(found), n)
-        right = {name: float((found[name] == found["label"]).sum() / n) for name in _SIDES}
-        ends = (len(found) / n, interval.low, interval.high)
+        interval = proportion_interval(len(pie), n)
+        right = {name: float((pie[name] == pie["label"]).sum() / n) for name in _SIDES}
+        ends = (len(pie) / n, interval.low, interval.high)
         kinds = (right["dense"], right["pruned"], part["tied"].mean())
-        rows.append((level, len(cube.runs), n, *ends, *kinds, half[i + 1], half[0]))
+        rows.append((level, len(cube.runs), n, *ends, *kinds, *(share[0] for share in halved[i])))
     names = ["level", "seeds", "decisions", "pie", "low", "high", "loss", "gain", "tied"]
     shares = pd.DataFrame(rows, columns=[*names, "halves", "null"])
     shares = shares.astype({"halves": "Float64", "null": "Float64"})
     return shares.assign(excess=shares["halves"] - shares["null"])
+
+
+def exemplars_p(predictions: pd.DataFrame, level: int, *, stage: str = "trained") -> float | None:
+    """Two-sided p of the excess of :func:`exemplar_shares` at one level.
+
+    If pruning changed nothing but what another training does, dense model and ticket of a seed
+    could change places. Exact, over all ways to exchange them within seeds (Fisher 1935); its least
+    value is 2 / 2^K. None with fewer than three seeds or more than twelve.
+    """
+    cube = _cube(predictions, stage)
+    seeds = len(cube.runs)
+    if not MIN_SEEDS <= seeds <= MOST_FLIPPED:
+        return None
+    halves, null = _halves(cube, cube.levels.index(level), exchanged=True)
+    # The first exchange is none at all.
+    excess = halves - null
+    above, below = ((sign * (excess - excess[0]) >= -1e-9).mean() for sign in (1, -1))
+    return float(min(1.0, 2 * min(above, below)))
 
 
 _SIDES = ("dense", "pruned")
@@ -403,15 +402,16 @@ def _tied(votes: npt.NDArray[Any]) -> Bools:
     return np.asarray(ordered[..., -1] == ordered[..., -2])
 
 
-def _halves(cube: _Cube) -> list[float | None]:
-    """Share of PIE between dense models of one half of the seeds and each level of the other half.
+def _halves(cube: _Cube, place: int, *, exchanged: bool = False) -> tuple[Floats, Floats]:
+    """halves and null of the level at `place` in the cube, [exchanges]; <NA> with one seed.
 
-    Mean over all ordered pairs of halves; the first number, at the dense level, is the null. With
-    an odd number of seeds each pair leaves one out, to keep the sizes equal.
+    Means over ordered pairs of halves; with an odd number of seeds each pair leaves one out, to
+    keep the sizes equal. exchanged: of all 2^K ways to exchange dense model and ticket within
+    seeds, the first of which is none; else of that alone.
     """
     seeds, size = len(cube.runs), len(cube.runs) // 2
     if not size:
-        return [None] * len(cube.levels)
+        return np.array([np.nan]), np.array([np.nan])
     parts = [
         (half, other)
         for half in combinations(range(seeds), size)
@@ -420,15 +420,38 @@ def _halves(cube: _Cube) -> list[float | None]:
     if len(parts) > MOST_SPLITS:
         chosen = np.random.default_rng(0).choice(len(parts), MOST_SPLITS, replace=False)
         parts = [parts[i] for i in sorted(chosen)]
+    # Exchanges [exchanges, seeds]: 1 where a seed's two models change places.
+    swaps = np.array(list(product((0, 1) if exchanged else (0,), repeat=seeds)))
     classes = np.arange(int(cube.answer.max()) + 1)
-    given = (cube.answer[..., None] == classes).astype(np.int16)
-    shares = []
+    answer = cube.answer[:, [0, place]]
+    # Where all models of all seeds agree, no choice among them changes the usual answer.
+    told = answer[..., (answer != answer[:1, :1]).any(axis=(0, 1))]
+    given = (told[..., None] == classes).astype(np.float32)
+    halves, null = np.zeros(len(swaps)), np.zeros(len(swaps))
     for half, other in parts:
-        dense, pruned = given[list(half), 0].sum(axis=0), given[list(other)].sum(axis=0)
-        clear = ~_tied(dense) & ~_tied(pruned)
-        changed = (dense.argmax(axis=-1) != pruned.argmax(axis=-1)) & clear
-        shares.append(changed.mean(axis=1))
-    return [float(share) for share in np.mean(shares, axis=0)]
+        ours, theirs = (_usual(given[list(own)], each=exchanged) for own in (half, other))
+        clear = ours.sum(axis=2) @ theirs.sum(axis=2).T
+        changed = clear - np.tensordot(ours, theirs, axes=((1, 2), (1, 2)))
+        ours_at, theirs_at = (swaps[:, own] @ 2 ** np.arange(size)[::-1] for own in (half, other))
+        # The other half's models in the other mode: where these are swapped, those are not.
+        halves += changed[ours_at, len(theirs) - 1 - theirs_at]
+        null += changed[ours_at, theirs_at]
+    halves, null = (sums / len(parts) / answer.shape[2] for sums in (halves, null))
+    return halves, null
+
+
+def _usual(given: npt.NDArray[np.float32], *, each: bool) -> npt.NDArray[np.float32]:
+    """[patterns, C, classes], the usual answers of some seeds' models; nothing where two are tied.
+
+    given: [seeds, dense or pruned, C, classes], 1 at each answer; a pattern chooses a model of
+    each seed, the first the dense ones and the last the pruned ones. each: all patterns, not just
+    these two.
+    """
+    size = len(given)
+    chosen = product((0, 1), repeat=size) if each else ((0,) * size, (1,) * size)
+    votes = np.stack([given[range(size), which].sum(axis=0) for which in chosen])
+    usual = votes == votes.max(axis=2, keepdims=True)
+    return np.asarray(usual & (usual.sum(axis=2, keepdims=True) == 1), dtype=np.float32)
 
 
 def unfaithful_counts(predictions: pd.DataFrame, *, stage: str = "trained") -> pd.DataFrame:
@@ -596,8 +619,8 @@ def by_group(
     answers over *all* groups, for a model that sees nothing does not know the group either.
 
     fidelity_skill is the fidelity of two models with these accuracies on each label of the group,
-    whose errors are independent; floor is that between this run's dense model and those of other
-    seeds (mean over them; <NA> with one seed).
+    whose errors are independent; floor is that between dense models of two seeds, as a jackknife
+    pseudo-value of this run (see :func:`lthlib.report.statistics.pair_values`; <NA> with one seed).
 
     Returns run, level, group, items, decisions, accuracy_dense, accuracy, fidelity, negative_flips,
     positive_flips, accuracy_null, fidelity_null, fidelity_skill, floor.
@@ -660,7 +683,7 @@ def _same_skill_by_group(grid: Grid, dense: Ints, code: Ints, groups: int) -> Fl
 
 
 def _floor_by_group(grid: Grid, member: Floats) -> Floats:
-    """[R, groups], agreement of each dense record with those of other seeds; NaN for the others."""
+    """[R, groups], pseudo-values of how dense records of two seeds agree; NaN for the others."""
     floor: Floats = np.full((len(grid.records), member.shape[1]), np.nan)
     records = np.flatnonzero(grid.records["level"] == DENSE_LEVEL)
     for i in records:
@@ -673,6 +696,7 @@ def _floor_by_group(grid: Grid, member: Floats) -> Floats:
             shares.append(np.where(size > 0, agree / np.maximum(size, 1), np.nan))
         if shares:
             floor[i] = np.mean(shares, axis=0)
+    floor[records] = pseudo_values(pd.DataFrame(floor[records]))
     return floor
 
 

@@ -25,7 +25,7 @@ from lthlib.report.exhibits import (
     summary_text,
 )
 from lthlib.report.plain import plain_table
-from lthlib.report.statistics import ALPHA, DENSE_LEVEL, holm, seed_summary, t_interval
+from lthlib.report.statistics import ALPHA, DENSE_LEVEL, seed_summary, t_interval
 from lthlib.report.words import counted, proper
 
 IS_DENSE = "is dense"
@@ -128,17 +128,17 @@ _LEFT_OUT = "Levels at which some seed does not beat the trivial rule are left o
 def block_table(tests: pd.DataFrame) -> Exhibit:
     """Whether the answers of one seed's levels belong together, by model.
 
-    tests: of :func:`kept.block_test`, with the columns model and left_out.
+    tests: of :attr:`frames.Answers.blocks`.
     """
-    data = tests.assign(p_holm=holm(tests["p"]))
+    data = tests
     rows = [
         {
             "model": model_name(row["model"]),
             "same seed, %": _percent(row["within"], 2),
             "different seeds, %": _percent(row["between"], 2),
             "difference, points": _percent(row["difference"], 2),
-            "p": row["flags"] or _p(row["p"]),
-            "p, Holm": row["flags"] or _p(row["p_holm"]),
+            "p": row["flags"] or _p(row["p_block"]),
+            "p, Holm": row["flags"] or _p(row["holm_block"]),
             "seeds": f"{row['seeds']}",
             "levels": f"{row['levels']} of {row['levels'] + row['left_out']}",
         }

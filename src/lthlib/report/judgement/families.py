@@ -10,7 +10,7 @@ the study and the reference, and its column the claim.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,14 +29,16 @@ PREFIX, ADJUSTED = "p_", "holm_"
 class Claim:
     """What a column of p-values asks.
 
-    question, test: in words, for the book; members: which tests of one study are its family;
-    adjusted: by Holm (1979); where not, `why_not` says so.
+    question, test: in words, for the book; members: which tests of one study are its family, or
+    where it has `models`, of all studies that differ in their model alone; adjusted: by Holm
+    (1979); where not, `why_not` says so.
     """
 
     question: str
     test: str
     members: str
     why_not: str = ""
+    models: bool = False
 
     @property
     def adjusted(self) -> bool:
@@ -44,6 +46,7 @@ class Claim:
 
 
 _CONTRASTS = "all levels, against one reference"
+_MODELS = "all models, at the level that the text speaks of"
 CLAIMS = {
     "p_difference": Claim(
         "Does accuracy differ from the reference's?", "paired t, two-sided", _CONTRASTS
@@ -80,6 +83,30 @@ CLAIMS = {
         "repeated-measures correlation, plain and partial",
         "the two correlations",
     ),
+    "p_beyond_floor": Claim(
+        "Does pruning change another number of answers than another seed does?",
+        "t of jackknife values of relative fidelity against 1, two-sided",
+        _MODELS,
+        models=True,
+    ),
+    "p_own_answers": Claim(
+        "Does a ticket keep its own dense model's answers better or worse than another's?",
+        "t of jackknife values against 0, two-sided",
+        _MODELS,
+        models=True,
+    ),
+    "p_exemplars": Claim(
+        "Does pruning change another number of usual answers than other seeds do?",
+        "exact exchange of dense and ticket within seeds, two-sided",
+        _MODELS,
+        models=True,
+    ),
+    "p_block": Claim(
+        "Do the levels of one seed share more answers than levels of different seeds?",
+        "permutation of the seeds' names within levels, one-sided",
+        "all models",
+        models=True,
+    ),
     "p_published": Claim(
         "Do level means of accuracy and fidelity go together?",
         "Pearson over level means, plain and partial",
@@ -103,14 +130,18 @@ def adjust(frame: pd.DataFrame) -> pd.DataFrame:
 
     frame: a column `study`, a column `against` where claims are about references, and columns of
     p-values; <NA> where no test was made. Such rows count for nothing: a family is made of the
-    tests that were made.
+    tests that were made. Where a claim has `models` the frame holds studies that differ in their
+    model alone, and all of its rows are one family.
 
     Raises RecordError for a column of p-values that no claim declares.
     """
     # Of the rows of each family, as numbers: groups of a frame cost more than what is done to them.
     groups: dict[Any, Any] = dict(frame.groupby(family_keys(frame)).indices)
+    whole = [np.arange(len(frame))]
     adjusted = {
-        ADJUSTED + column.removeprefix(PREFIX): _holm(frame[column], [*groups.values()])
+        ADJUSTED + column.removeprefix(PREFIX): _holm(
+            frame[column], whole if CLAIMS[column].models else [*groups.values()]
+        )
         for column in p_columns(frame)
         if CLAIMS[column].adjusted
     }
@@ -145,7 +176,7 @@ def count_families(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
     counts: dict[tuple[str, str, str], tuple[int, int]] = {}
     for frame in frames:
         for column in p_columns(frame):
-            for key, p in frame.groupby(family_keys(frame))[column]:
+            for key, p in _families(frame, column):
                 study, against = (*key, "")[:2]
                 family = (str(study), str(against), column)
                 if family in counts:
@@ -158,6 +189,13 @@ def count_families(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
     table = pd.DataFrame(rows, columns=["study", "against", "claim", "tests", "refused"])
     foreign = (table["claim"] == "p_relaxed") & (table["against"] != "dense")
     return table[~foreign].reset_index(drop=True)
+
+
+def _families(frame: pd.DataFrame, column: str) -> Iterable[tuple[Any, pd.Series[float]]]:
+    """The names of each family in a column of p-values, and its tests."""
+    if CLAIMS[column].models:
+        return [((" and ".join(sorted(set(frame["study"]))),), frame[column])]
+    return frame.groupby(family_keys(frame))[column]
 
 
 def families_table(frames: Sequence[pd.DataFrame]) -> Exhibit:

@@ -7,7 +7,7 @@ of its answers it keeps, measured by what training alone changes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,7 @@ from lthlib.report.exhibits import (
     Exhibit,
     Measure,
     in_order,
+    interval_of,
     model_name,
     sparsity_text,
     summary_text,
@@ -42,7 +43,7 @@ from lthlib.report.judgement.equivalence import (
     VERDICTS,
 )
 from lthlib.report.reading import Reading
-from lthlib.report.statistics import ALPHA, DENSE_LEVEL, Floats, t_interval
+from lthlib.report.statistics import ALPHA, DENSE_LEVEL, Floats, Interval
 from lthlib.report.words import counted, listed, proper
 
 TITLES = {
@@ -86,8 +87,8 @@ def verdict_rows(scored: pd.DataFrame, tests: pd.DataFrame) -> pd.DataFrame:
     """Each row of the tests, with means over seeds of its ticket's fidelity.
 
     scored, tests: frames of :func:`contrasts.scores` and ``contrast_tests``.
-    Returns the tests and, for fidelity and relative_fidelity: x, x_low, x_high (95 % t interval),
-    x_n (seeds where it is defined).
+    Returns the tests and, for fidelity and relative_fidelity: x, x_low, x_high (95 % t interval; of
+    the latter jackknife), x_n (seeds where it is defined).
     """
     tickets = scored[(scored["level"] != DENSE_LEVEL) & (scored["branch"] == "main")]
     rows = []
@@ -99,16 +100,19 @@ def verdict_rows(scored: pd.DataFrame, tests: pd.DataFrame) -> pd.DataFrame:
     for (study, level), own in groups.items():
         row: dict[str, Any] = {"study": study, "level": level}
         for name, values in kept.items():
-            row |= {f"{name}{end}": value for end, value in _summary(values[own]).items()}
+            found = _summary(values[own], interval_of(name))
+            row |= {f"{name}{end}": value for end, value in found.items()}
         rows.append(row)
     return tests.merge(pd.DataFrame(rows), on=["study", "level"], validate="many_to_one")
 
 
-def _summary(values: Floats) -> dict[str, float | int | None]:
+def _summary(
+    values: Floats, interval: Callable[[Floats, float], Interval]
+) -> dict[str, float | int | None]:
     defined = values[~np.isnan(values)]
     if not len(defined):
         return {"": None, "_low": None, "_high": None, "_n": 0}
-    found = t_interval(defined)
+    found = interval(defined, 1 - ALPHA)
     return {"": float(defined.mean()), "_low": found.low, "_high": found.high, "_n": found.n}
 
 

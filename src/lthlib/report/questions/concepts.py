@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
+from itertools import combinations
 from typing import Any, cast
 
 import numpy as np
@@ -34,7 +35,7 @@ from lthlib.report.measures import Floats, Ints, at_stage
 from lthlib.report.panels import ladder_panels, spoken
 from lthlib.report.questions.weights import within
 from lthlib.report.reading import Reading
-from lthlib.report.statistics import DENSE_LEVEL, refusal, t_interval
+from lthlib.report.statistics import DENSE_LEVEL, jackknife_interval, pair_values
 from lthlib.report.words import proper
 
 CLUSTERS = 10
@@ -164,16 +165,17 @@ def likeness(reading: Reading, states: States) -> pd.DataFrame:
     """How alike dense and each level are, and two dense models of different seeds (the floor).
 
     Returns model, run, level, sparsity, sparsity_all, site, cka, rand, fidelity (on the same
-    items), cka_floor, rand_floor (mean over the other seeds' dense models; <NA> with one seed),
+    items), cka_floor, rand_floor (between dense models of two seeds, as pseudo-values of
+    :func:`lthlib.report.statistics.pair_values`; <NA> with one seed),
     rand_again (dense states clustered twice, from other starts), beats (do both beat the best
     trivial rule?), items, decisions.
     """
     rows = []
     for site in SITES:
+        floors = _floors(states, site)
         for run in states.runs:
             dense = (run, DENSE_LEVEL)
-            others = [states.alike(dense, (r, DENSE_LEVEL), site) for r in states.runs if r != run]
-            floor = np.mean(others, axis=0) if others else (None, None)
+            floor = floors.loc[run] if len(floors) else (None, None)
             key = (*dense, site)
             again = adjusted_rand_score(states.clusters(*key), states.again(*key))
             for level in states.levels:
@@ -186,6 +188,19 @@ def likeness(reading: Reading, states: States) -> pd.DataFrame:
     size = len(states.items)
     frame = frame.assign(model=reading.study.model, items=size, decisions=size)
     return frame.merge(_levels(reading, states.items), on=["run", "level"])
+
+
+def _floors(states: States, site: str) -> pd.DataFrame:
+    """cka and rand between dense models of two seeds at a site, by run; no rows with one."""
+    pairs = pd.DataFrame(
+        [
+            (a, b, *states.alike((a, DENSE_LEVEL), (b, DENSE_LEVEL), site))
+            for a, b in combinations(states.runs, 2)
+        ],
+        columns=["run_a", "run_b", "cka", "rand"],
+    )
+    values = [pair_values(pairs, name).set_index("run") for name in ("cka", "rand")]
+    return pd.concat(values, axis=1)
 
 
 def _levels(reading: Reading, items: Sequence[str]) -> pd.DataFrame:
@@ -371,12 +386,12 @@ def concepts_sentence(frame: pd.DataFrame, level: int) -> str:
 
 
 def _beyond(differences: pd.Series[float]) -> str:
-    """CKA less its floor, per seed."""
-    found, why_not = t_interval(differences), refusal(differences)
+    """CKA less its floor, whose values are pseudo-values, one a seed."""
+    found = jackknife_interval(differences)
     text = f"CKA less floor {differences.mean():+.2f}"
-    if why_not or found.low is None or found.high is None:
-        return proper(f"{text}, {why_not}")
-    return proper(f"{text}, {found.low:+.2f} to {found.high:+.2f}")
+    if found.low is None or found.high is None:
+        return proper(f"{text}, {found.kind}")
+    return proper(f"{text}, {found.kind} {found.low:+.2f} to {found.high:+.2f}")
 
 
 def fidelity_sentence(frame: pd.DataFrame) -> str:
