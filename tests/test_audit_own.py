@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 import synthetic
+from audited_tables import TOLD
 from lthlib.errors import RecordError
 from lthlib.packs import reference_store
 from lthlib.records import RecordStore, shipped_store
@@ -24,7 +25,7 @@ def test_tables_of_made_up_records_are_possible(decisions: tuple[str, ...]) -> N
     every = own.measured(answers)
     for digits, percent in ((5, False), (1, True)):
         table = own.means_table(every, digits=digits, percent=percent)
-        found = audit_table(table, percent=percent)
+        found = audit_table(table, percent=percent, **TOLD)
         assert (found["verdict"] != "impossible").all(), found["why"].tolist()
         assert table["runs"].eq(3).all() and table["items"].eq(40 * len(decisions)).all()
     pruned = found[table["level"] > 0]
@@ -33,12 +34,12 @@ def test_tables_of_made_up_records_are_possible(decisions: tuple[str, ...]) -> N
 
 def test_a_wrong_mean_is_seen() -> None:
     table = own.means_table(own.measured(synthetic.predictions(items=400)))
-    assert (audit_table(table)["verdict"] != "impossible").all()
+    assert (audit_table(table, **TOLD)["verdict"] != "impossible").all()
     for name, step in (("accuracy_pruned", 0.001), ("fidelity", 0.01), ("faithful_accuracy", 0.02)):
         wrong = table.copy()
         wrong[name] = [f"{float(v) - step:.5f}" if v else "" for v in wrong[name]]
         filled = wrong[name] != ""
-        assert (audit_table(wrong)["verdict"] == "impossible")[filled].all()
+        assert (audit_table(wrong, **TOLD)["verdict"] == "impossible")[filled].all()
 
 
 def test_runs_with_other_items_are_refused() -> None:

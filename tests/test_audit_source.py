@@ -74,8 +74,9 @@ SAYS = {
     "kind": ["treated as independent", "4 groups are told to be Student's", "3 different p-values"],
     "odd_p_value": ["1.83678e-15", "imply 1.81e-05", "exponent -5 was printed as -15"],
     "impossible_rows": [
-        "10 of 12 (VisualBERT), 0 of 12 (LXMERT) and 0 of 12 (UNITER)",
-        "1.3 times",
+        "11 of 12 (VisualBERT), 0 of 12 (LXMERT) and 0 of 12 (UNITER)",
+        "1.2 times (VisualBERT concluding 10 %)",
+        "VisualBERT secondary 25 % is impossible for 10 runs alone, and 10, 20 and 30 are admitted",
     ],
     "whose": ["5 of 6 groups", "0.467, 0.533, 0.513 and 0.490"],
     "fidelity_beyond_bounds": [
@@ -134,6 +135,16 @@ def test_recovered_deviations_are_those_that_are_published() -> None:
     both = theirs.merge(ours, on=keys, how="left", suffixes=("", "_ours"), validate="one_to_one")
     assert len(both) == 118
     np.testing.assert_allclose(both["sd_ours"], both["sd"], rtol=1e-3, atol=1e-6)
+
+
+def test_a_row_is_impossible_only_if_it_is_at_every_number_of_runs_that_is_admitted() -> None:
+    table, admitted = findings_together.feasible_rows()
+    assert admitted["VisualBERT secondary"] == [10, 20, 30]
+    assert admitted["UNITER concluding"] == [4]
+    row = table[(table["pruning_set"] == "secondary") & (table["amount"] == 0.25)].iloc[0]
+    assert (row["model"], row["feasible"], row["impossible_at"]) == ("visualbert", True, [10])
+    rest = table[table["model"] != "visualbert"]
+    assert not rest["feasible"].any()
 
 
 def test_feasibility_of_each_group() -> None:

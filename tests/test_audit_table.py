@@ -9,10 +9,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from audited_tables import Cut, cut, honest, rounded
+from audited_tables import TOLD, Cut, cut, honest, rounded
 from lthlib.errors import RecordError
 from lthlib.records import project_root
-from lthlib.report.audit import audit_table
+from lthlib.report.audit import audit_table, read
+from lthlib.report.audit.files import read_csv
 from lthlib.report.audit.table import UNDERSTOOD
 from lthlib.workflow import cli
 
@@ -23,7 +24,7 @@ from lthlib.workflow import cli
 )
 def test_no_honest_row_is_impossible(runs: int, items: int, digits: int, how: Cut) -> None:
     table = honest(2500, items=items, runs=runs, digits=digits, seed=digits, how=how)
-    found = audit_table(table)
+    found = audit_table(table, **TOLD)
     assert (found["verdict"] != "impossible").all(), found.loc[
         found["verdict"] == "impossible", "why"
     ]
@@ -35,12 +36,12 @@ def test_no_honest_row_is_impossible(runs: int, items: int, digits: int, how: Cu
 def test_no_honest_row_is_impossible_when_little_is_known() -> None:
     table = honest(3000, items=300, runs=5, digits=4, seed=6)
     for drop in (["runs"], ["items", "positives"], ["runs", "items", "positives"]):
-        assert (audit_table(table.drop(columns=drop))["verdict"] != "impossible").all()
+        assert (audit_table(table.drop(columns=drop), **TOLD)["verdict"] != "impossible").all()
     in_percent = honest(2000, items=300, runs=3, digits=6, seed=7)
     shares = [c for c in in_percent if c not in {"items", "positives", "runs", "kappa", *COUNTS}]
     for name in shares:
         in_percent[name] = ["" if v == "" else f"{100 * float(v):.1f}" for v in in_percent[name]]
-    assert (audit_table(in_percent, percent=True)["verdict"] != "impossible").all()
+    assert (audit_table(in_percent, percent=True, **TOLD)["verdict"] != "impossible").all()
 
 
 COUNTS = ("tp", "fp", "tn", "fn")
@@ -75,8 +76,10 @@ def test_a_planted_fault_is_caught(name: str) -> None:
     # Towards the middle, so that the number stays one that could stand there.
     moved = values + np.where(values > (500 if name in COUNTS else 0.5), -step, step)
     table[name] = [f"{v:.5f}" for v in moved]
-    found = audit_table(table)
+    found = audit_table(table, **TOLD)
     assert (found["verdict"] == "impossible").all()
+    untold = audit_table(table)["verdict"]
+    assert untold.isin(["impossible", "depends"]).all()
     assert found["checks"].str.contains(check).all()
     assert found["why"].str.contains(name.replace("_", " ").split()[0], case=False).mean() > 0.9
 
@@ -95,7 +98,8 @@ def test_fidelity_that_accuracies_or_shares_rule_out() -> None:
     low = pd.DataFrame(
         {"accuracy_dense": ["0.10"], "accuracy_pruned": ["0.20"], "fidelity": ["0.15"]}
     )
-    assert audit_table(low)["verdict"].tolist() == ["impossible"]
+    assert audit_table(low)["verdict"].tolist() == ["depends"]
+    assert audit_table(low, classes=2)["verdict"].tolist() == ["impossible"]
     assert audit_table(low, classes=10)["verdict"].tolist() == ["possible"]
 
 
@@ -115,9 +119,10 @@ def test_deviations_sharpen_the_identities() -> None:
         "fidelity": ["0.50564"],
         "faithful_accuracy": ["0.48967"],
     }
-    assert audit_table(pd.DataFrame(row), runs=10)["verdict"].tolist() == ["possible"]
+    assert audit_table(pd.DataFrame(row), runs=10, classes=2)["verdict"].tolist() == ["possible"]
     sd = {"sd_fidelity": ["0.021375"], "sd_faithful_accuracy": ["0.011566"]}
-    assert audit_table(pd.DataFrame(row | sd), runs=10)["verdict"].tolist() == ["impossible"]
+    found = audit_table(pd.DataFrame(row | sd), runs=10, classes=2)
+    assert found["verdict"].tolist() == ["impossible"]
 
 
 def test_rows_that_say_nothing_and_tables_that_cannot_be_read() -> None:
@@ -152,8 +157,15 @@ def test_the_command_tells_each_row(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert lines[1].startswith("75 %  constant answer: accuracy is what constant answers get")
     assert lines[2].startswith("2 rows: 1 possible, 1 constant answer. Checked: ")
     file.write_text(GOOD.replace("0.50464", "0.50461"))
-    assert cli.main(command) == 1
-    assert "0.50461 is no mean of 10 counts over 1,012 items" in capsys.readouterr().out
+    assert cli.main(command) == 0
+    out = capsys.readouterr().out
+    assert "depends: accuracy 0.50461 is no mean of 10 counts over 1,012 items" in out
+    assert "(if every run answers the same items)" in out
+    assert out.splitlines()[-1].endswith("say which it is: --test-set same or folds.")
+    assert cli.main([*command, "--test-set", "same"]) == 1
+    assert "impossible: accuracy 0.50461 is no mean of 10" in capsys.readouterr().out
+    assert cli.main([*command, "--test-set", "folds"]) == 0
+    assert "25 %  not checked" in capsys.readouterr().out.replace("possible", "not checked")
 
 
 def test_the_command_finds_the_number_of_runs(
@@ -174,7 +186,7 @@ def test_the_command_finds_the_number_of_runs(
         ("", "not a CSV file"),
         ("accuracy\n", "the table has no rows"),
         ("accuracy,accuracy\n0.1,0.2\n", "no column is understood|is there twice"),
-        ("a,b\n1,2,3,4\n1\n", "not a CSV|no column is understood"),
+        ("a,b\n1,2,3,4\n1\n", "row 1 has 4 cells, and the header 2"),
         ("accuracy\nhigh\n", "accuracy: 'high' is no number"),
     ],
 )
@@ -203,3 +215,86 @@ def test_the_example_of_the_page_does_what_the_page_says(
     # Every column that the page names is understood.
     named = set(re.findall(r"`(\w+)`", page.split("## Columns")[1].split("## Checks")[0]))
     assert named - {"sd_"} <= set(UNDERSTOOD)
+
+
+# -- tables as people have them -------------------------------------------------------------------
+PLAIN = "model,accuracy,fidelity\nA,0.52252,0.81\nB,0.50464,0.79\n"
+AS_SAVED = {
+    "semicolons": PLAIN.replace(",", ";"),
+    "semicolons and decimal commas": PLAIN.replace(",", ";").replace(".", ","),
+    "tabs": PLAIN.replace(",", "\t"),
+    "decimal commas in quotes": 'model,accuracy,fidelity\nA,"0,52252","0,81"\nB,"0,50464","0,79"\n',
+    "a title above the header": f"Table 4. Results\n\n{PLAIN}",
+    "other case and blanks": PLAIN.replace("accuracy,fidelity", "Accuracy , FIDELITY"),
+    "empty columns": PLAIN.replace("\n", ",,\n"),
+    "an empty line": PLAIN.replace("\nB", "\n,,\nB"),
+    "no line end": PLAIN.rstrip(),
+    "carriage returns": PLAIN.replace("\n", "\r\n"),
+    "footnotes": PLAIN.replace("0.81", "0.81*").replace("0.79", "0.79†"),
+    "percent in the headings": "model,accuracy (%),fidelity %\nA,52.252,81\nB,50.464,79\n",
+}
+
+
+@pytest.mark.parametrize("how", AS_SAVED)
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_a_table_reads_alike_however_it_was_saved(how: str, encoding: str, tmp_path: Path) -> None:
+    for name, text in (("plain", PLAIN), ("saved", AS_SAVED[how])):
+        (tmp_path / name).write_bytes(text.encode("utf-8" if name == "plain" else encoding))
+    plain, saved = (read_csv(tmp_path / name) for name in ("plain", "saved"))
+    assert list(saved.columns) == ["model", "accuracy", "fidelity"]
+    for name in ("accuracy", "fidelity"):
+        ours, theirs = (read(table[name]) for table in (saved, plain))
+        assert ours.value.tolist() == theirs.value.tolist()
+        assert ours.decimals.tolist() == theirs.decimals.tolist()
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (b"PK\x03\x04rest", "a ZIP archive or an Excel file"),
+        (b"\x1f\x8brest", "compressed by gzip"),
+        (b"<!DOCTYPE html><html>", "a web page"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "a Git LFS pointer"),
+        (b"accuracy\0\n0.5\n", "bytes that no text has"),
+        (b'accuracy\n"0.5\n', "not a CSV file"),
+        (b"Acuracy,note\n0.5,x\n", "'Acuracy' (did you mean 'accuracy'?)"),
+        ("accuracy\n0.52 ± 0.01\n".encode(), "give the second a column sd_accuracy"),
+        (b"accuracy,Accuracy\n0.5,0.5\n", "is there twice"),
+        (b"accuracy,fidelity\n52.25,81\n50.46,79\n", "Then add --percent"),
+    ],
+)
+def test_what_is_no_table_is_said_in_one_line(
+    data: bytes, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "t.csv"
+    file.write_bytes(data)
+    assert cli.main(["audit", str(file)]) == 2
+    error = capsys.readouterr().err
+    assert said in error and error.count("\n") == 1
+
+
+def test_dashes_alone_are_empty_and_before_a_digit_a_minus() -> None:
+    cells = ["—", "–", "-", "--", "\u2212", "–0.05", "\u22120.05", "n/a", "n.a."]
+    numbers = read(cells)
+    assert numbers.present.tolist() == [False] * 5 + [True, True, False, False]
+    assert numbers.value[5:7].tolist() == [-0.05, -0.05]
+
+
+def test_whole_floats_and_thousands_are_whole_numbers(tmp_path: Path) -> None:
+    file = tmp_path / "t.csv"
+    file.write_text('accuracy,items,runs\n0.47134,1012.0,10.0\n0.47134,"1,012",10\n')
+    found = audit_table(read_csv(file), positives=535, test_set="same")
+    assert found["verdict"].tolist() == ["constant answer"] * 2
+    with pytest.raises(RecordError, match="whole numbers"):
+        audit_table(pd.DataFrame({"accuracy": ["0.5"], "items": ["10.5"]}))
+
+
+def test_columns_with_nearly_a_known_name_are_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "t.csv"
+    file.write_text("accuracy,fidelty,Kappa,model\n0.5,0.8,3,A\n")
+    assert cli.main(["audit", str(file)]) == 1
+    out = capsys.readouterr().out
+    assert "kappa 3 lies outside" in out
+    assert "Left alone: 'fidelty' (did you mean 'fidelity'?)." in out

@@ -69,12 +69,24 @@ def _parser() -> argparse.ArgumentParser:
     pretrain = add("pretrain", _pretrain, "make the shipped starts again, one notebook a model")
     pretrain.add_argument("--model", action="append", choices=MODELS, help="only this one")
     audit = add("audit", _audit, "check whether the numbers of a table can be, row by row")
-    audit.epilog = "Exit status: 0 nothing is impossible, 1 something is, 2 no readable table."
+    audit.epilog = (
+        "Columns: accuracy_dense, accuracy (of the pruned model), fidelity, faithful_accuracy, "
+        "kappa, recall, ... (the book's page on the audit has all); others name the row. "
+        "Exit status: 0 nothing is impossible, 1 something is, 2 no readable table."
+    )
     audit.add_argument("table", help="CSV file with a header, and numbers as they were printed")
     audit.add_argument("--items", type=int, help="how many decisions each accuracy is over")
     audit.add_argument("--positives", type=int, help="how many of them are true")
     audit.add_argument("--runs", type=int, help="how many runs each number is a mean over")
-    audit.add_argument("--classes", type=int, default=2, help="how many answers there are (2)")
+    audit.add_argument("--classes", type=int, help="how many answers there are")
+    audit.add_argument(
+        "--average",
+        help="what precision, recall and F1 are: binary (of True answers), or classes (macro, "
+        "weighted)",
+    )
+    audit.add_argument(
+        "--test-set", help="same: every run answers the same items; folds: they share them out"
+    )
     audit.add_argument("--percent", action="store_true", help="shares are printed in %%")
     data.add_commands(add)
     own.add_command(add)

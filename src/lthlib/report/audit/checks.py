@@ -7,7 +7,7 @@ Every check works on all rows at once.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -31,6 +31,15 @@ from lthlib.report.audit.printed import Printed, Range
 from lthlib.report.measures import Bools, Floats, Ints
 
 IMPOSSIBLE, CONSTANT = "impossible", "constant answer"
+# What a check takes for granted where nobody said, and what says it.
+TWO_ANSWERS = "there are two answers"
+OF_TRUE_ANSWER = "precision, recall and F1 are those of True answers, not averages over classes"
+SAME_ITEMS = "every run answers the same items"
+ASSUMPTIONS = {
+    TWO_ANSWERS: "--classes with their number",
+    OF_TRUE_ANSWER: "--average binary or classes",
+    SAME_ITEMS: "--test-set same or folds",
+}
 # Counts are compared as counts: a gap this small is the last bits of a float.
 COUNT_FLOATS = 1e-6
 
@@ -59,7 +68,7 @@ TWO_CLASSES_ONLY = {"recall", "specificity", "precision", "f1", "positive_share"
 class Audited:
     """A table as the checks see it: printed columns, and what each row rests on.
 
-    items, positives, runs: [R], 0 where not known.
+    items, positives, runs: [R], 0 where not known. told: the ASSUMPTIONS that are known to hold.
     """
 
     columns: Mapping[str, Printed]
@@ -67,12 +76,18 @@ class Audited:
     positives: Ints
     runs: Ints
     classes: int
+    told: frozenset[str]
 
     def has(self, *names: str) -> bool:
         return all(name in self.columns for name in names)
 
     def __getitem__(self, name: str) -> Range:
-        return self.columns[name].range()
+        printed = self.columns[name]
+        if name not in COUNTS:
+            return printed.range()
+        # A count of one run was counted and not rounded.
+        exact, ends = (self.runs == 1) & (printed.decimals == 0), printed.range()
+        return Range(*(np.where(exact, printed.value, end) for end in (ends.low, ends.high)))
 
     def value(self, name: str) -> Floats:
         return self.columns[name].value
@@ -97,7 +112,7 @@ class Audited:
 class Outcome:
     """What one check says of every row: where it applies, where it fails, and why.
 
-    text: a format string; numbers: [R] of each name in it.
+    text: a format string; numbers: [R] of each name in it; assumes: what it takes for granted.
     """
 
     check: str
@@ -106,9 +121,11 @@ class Outcome:
     text: str
     numbers: Mapping[str, Any] = field(default_factory=dict)
     verdict: str = IMPOSSIBLE
+    assumes: tuple[str, ...] = ()
 
     def why(self, row: int) -> str:
-        return self.text.format(**{name: values[row] for name, values in self.numbers.items()})
+        text = self.text.format(**{name: values[row] for name, values in self.numbers.items()})
+        return f"{text} (if {' and '.join(self.assumes)})" if self.assumes else text
 
 
 Check = Callable[[Audited], Iterator[Outcome]]
@@ -162,13 +179,20 @@ def granularity(table: Audited) -> Iterator[Outcome]:
         of, printed = table.size_of(group), table.columns[name]
         decisions = of * table.runs
         applies = printed.present & (decisions > 0) & (decisions <= MOST_DECISIONS)
+        assumes = (SAME_ITEMS,) if group == OF_ITEMS else (SAME_ITEMS, OF_TRUE_ANSWER)
         yield Outcome(
             "granularity",
             applies,
             ~mean_of_counts(printed, np.where(applies, decisions, 1), 1),
             f"{_words(name)} {{value:.9g}} is no mean of {{runs}} over {{of:,}} {group}",
             {"value": printed.value, "runs": [_counts(n) for n in table.runs], "of": of},
+            assumes=_needed(assumes, table),
         )
+
+
+def _needed(assumes: tuple[str, ...], table: Audited) -> tuple[str, ...]:
+    """One run answers one set of items, whatever there is of others."""
+    return tuple(a for a in assumes if a != SAME_ITEMS or (table.runs > 1).any())
 
 
 def fidelity_bounds(table: Audited) -> Iterator[Outcome]:
@@ -185,6 +209,7 @@ def fidelity_bounds(table: Audited) -> Iterator[Outcome]:
             "fidelity {value:.6g} misses by {excess:.4f} what "
             f"{_words(one)} and {_words(other)} allow",
             {"value": table.value("fidelity"), "excess": excess},
+            assumes=(TWO_ANSWERS,) if table.classes == 2 else (),
         )
 
 
@@ -200,9 +225,10 @@ def identities(table: Audited) -> Iterator[Outcome]:
             cell.apart(Range.exactly(0.0).to(1.0)) > FLOATS,
             f"cell {name} would be {{cell:.4f}}",
             {"cell": cell.middle},
+            assumes=(TWO_ANSWERS,),
         )
         if table.has(name):
-            yield _same(table, name, cell)
+            yield replace(_same(table, name, cell), assumes=(TWO_ANSWERS,))
     fidelity = table.columns["fidelity"]
     churn = _complement(fidelity)
     ratios = {
@@ -234,6 +260,7 @@ def _ratio(table: Audited, name: str, weight: Printed, cells: list[Range]) -> Ou
         excess > 0,
         f"{_words(name)} misses by {{excess:.4f}} what both accuracies and fidelity determine",
         {"excess": excess},
+        assumes=(TWO_ANSWERS,),
     )
 
 
@@ -265,7 +292,8 @@ def kappa(table: Audited) -> Iterator[Outcome]:
     """Kappa within what fidelity allows; and, for one run, what the shares of True make it."""
     if table.classes > 2 or not table.has("kappa", "fidelity"):
         return
-    yield _within(table, "kappa", kappa_limits(table["fidelity"], table.runs), "kappa")
+    limits = _within(table, "kappa", kappa_limits(table["fidelity"], table.runs), "kappa")
+    yield replace(limits, assumes=(TWO_ANSWERS,))
     if table.has("positive_share_dense", "positive_share_pruned"):
         p, q = table["positive_share_dense"], table["positive_share_pruned"]
         expected = p * q + (1 - p) * (1 - q)
@@ -275,6 +303,7 @@ def kappa(table: Audited) -> Iterator[Outcome]:
             ~np.isnan(gap) & (table.runs == 1),
             gap > FLOATS,
             "kappa does not follow from fidelity and the shares of True answers",
+            assumes=(TWO_ANSWERS,),
         )
 
 
@@ -294,6 +323,15 @@ def confusion(table: Audited) -> Iterator[Outcome]:
         }.items()
         if table.has(name)
     }
+    yield from (
+        replace(outcome, assumes=_needed((SAME_ITEMS, *outcome.assumes), table))
+        for outcome in _confusion(table, items, true, counts)
+    )
+
+
+def _confusion(
+    table: Audited, items: Range, true: Range, counts: Mapping[str, Range]
+) -> Iterator[Outcome]:
     right, hits = counts.get(table.pruned), counts.get("recall")
     rejected, said = counts.get("specificity"), counts.get("positive_share")
     if right and hits:
@@ -311,8 +349,14 @@ def confusion(table: Audited) -> Iterator[Outcome]:
         yield from _sums_of_counts(table, items, true, right)
 
 
-def _follows(gap: Floats, text: str, where: Bools | bool = True) -> Outcome:
-    return Outcome("confusion", ~np.isnan(gap) & where, gap > COUNT_FLOATS, text)
+def _follows(
+    gap: Floats,
+    text: str,
+    where: Bools | bool = True,
+    assumes: tuple[str, ...] = (OF_TRUE_ANSWER,),
+) -> Outcome:
+    applies = ~np.isnan(gap) & where
+    return Outcome("confusion", applies, gap > COUNT_FLOATS, text, assumes=assumes)
 
 
 def _one_confusion(table: Audited, hits: Range, said: Range, true: Range) -> Iterator[Outcome]:
@@ -331,11 +375,13 @@ def _sums_of_counts(
 ) -> Iterator[Outcome]:
     """Counts may be means over runs whose decimals were cut, which their ranges allow for."""
     tp, fp, tn, fn = (table[name] for name in COUNTS)
-    yield _follows((tp + fn).apart(true), "tp + fn is not the number of true items")
+    text = "tp + fn is not the number of true items"
+    yield _follows((tp + fn).apart(true), text, assumes=())
     text = "tp + fp + tn + fn is not the number of items"
-    yield _follows((tp + fp + tn + fn).apart(items), text)
+    yield _follows((tp + fp + tn + fn).apart(items), text, assumes=())
     if right:
-        yield _follows((tp + tn).apart(right), "accuracy does not follow from the counts")
+        text = "accuracy does not follow from the counts"
+        yield _follows((tp + tn).apart(right), text, assumes=())
 
 
 def constant_answer(table: Audited) -> Iterator[Outcome]:

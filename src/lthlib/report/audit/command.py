@@ -6,12 +6,15 @@ import argparse
 import sys
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from lthlib.errors import RecordError
-from lthlib.report.audit.checks import IMPOSSIBLE, OF_ITEMS, SHARES
+from lthlib.report.audit.checks import ASSUMPTIONS, IMPOSSIBLE, OF_ITEMS, SHARES
+from lthlib.report.audit.files import near_names, read_csv
 from lthlib.report.audit.granularity import consistent_runs
-from lthlib.report.audit.table import UNDERSTOOD, audit_table
+from lthlib.report.audit.printed import read
+from lthlib.report.audit.table import DEPENDS, UNDERSTOOD, audit_table
 
 CLEAN, FAULTY, BAD_INPUT = 0, 1, 2
 
@@ -19,19 +22,13 @@ CLEAN, FAULTY, BAD_INPUT = 0, 1, 2
 def run(options: argparse.Namespace) -> int:
     """Print the verdicts; 0: nothing impossible, 1: something is, 2: bad input, in one line.
 
-    options: table (path), items, positives, runs, classes, percent, as for `audit_table`.
+    options: table (path), items, positives, runs, classes, average, test_set, percent, as for
+    `audit_table`.
     """
     try:
         table = read_csv(Path(options.table))
-        verdicts = audit_table(
-            table,
-            items=options.items,
-            positives=options.positives,
-            runs=options.runs,
-            classes=options.classes,
-            percent=options.percent,
-        )
-        lines = [*_lines(table, verdicts), *_runs_line(table, options)]
+        verdicts = _audit(table, options)
+        lines = [*_lines(table, verdicts), *_runs_line(table, options), *_asked(verdicts)]
     except RecordError as error:
         print(f"lth: {options.table}: {error}", file=sys.stderr)
         return BAD_INPUT
@@ -39,26 +36,27 @@ def run(options: argparse.Namespace) -> int:
     return FAULTY if (verdicts["verdict"] == IMPOSSIBLE).any() else CLEAN
 
 
-def read_csv(path: Path) -> pd.DataFrame:
-    """A table with every cell as its text.
+def _audit(table: pd.DataFrame, options: argparse.Namespace) -> pd.DataFrame:
+    told = {
+        name: getattr(options, name)
+        for name in ("items", "positives", "runs", "classes", "average", "test_set")
+    }
+    verdicts = audit_table(table, **told, percent=options.percent)
+    if not options.percent and _looks_percent(table):
+        otherwise = audit_table(table, **told, percent=True)
+        wrong = verdicts["verdict"] == IMPOSSIBLE
+        if wrong.any() and (otherwise.loc[wrong, "verdict"] != IMPOSSIBLE).any():
+            raise RecordError(
+                "all shares lie between 1 and 100: are they in %? Then add --percent, or write the "
+                "% into the cells or the headings"
+            )
+    return verdicts
 
-    Raises RecordError for a file that is missing, no text, no CSV, or without rows.
-    """
-    try:
-        lines = pd.read_csv(
-            path, header=None, dtype=str, keep_default_na=False, encoding="utf-8-sig"
-        ).fillna("")
-    except FileNotFoundError:
-        raise RecordError("no such file") from None
-    except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        raise RecordError(f"not a CSV file: {' '.join(str(error).split())}") from None
-    # The header is taken here, as pandas would rename a column that is there twice.
-    table = lines.iloc[1:].reset_index(drop=True).set_axis(lines.iloc[0].str.strip(), axis=1)
-    if table.columns.duplicated().any():
-        raise RecordError(f"column {table.columns[table.columns.duplicated()][0]!r} is there twice")
-    if table.empty:
-        raise RecordError("the table has no rows")
-    return table
+
+def _looks_percent(table: pd.DataFrame) -> bool:
+    values = [read(table[name], what=name).value for name in SHARES if name in table.columns]
+    known = np.concatenate([v[~np.isnan(v)] for v in values]) if values else np.zeros(0)
+    return bool(len(known) and (known > 1).all() and (known <= 100).all())
 
 
 def _lines(table: pd.DataFrame, verdicts: pd.DataFrame) -> list[str]:
@@ -73,7 +71,21 @@ def _lines(table: pd.DataFrame, verdicts: pd.DataFrame) -> list[str]:
         f"{count} {name}" for name, count in verdicts["verdict"].value_counts().items()
     )
     checks = sorted({name for text in verdicts["checks"] for name in text.split(", ") if name})
-    return [*lines, f"{len(table)} rows: {counts}. Checked: {', '.join(checks) or 'nothing'}."]
+    lines.append(f"{len(table)} rows: {counts}. Checked: {', '.join(checks) or 'nothing'}.")
+    near = [f"{name!r} (did you mean {known!r}?)" for name, known in near_names(names).items()]
+    return [*lines, *([f"Left alone: {', '.join(near)}."] if near else [])]
+
+
+def _asked(verdicts: pd.DataFrame) -> list[str]:
+    """Which option settles the rows that hang on a convention."""
+    reasons = " ".join(verdicts.loc[verdicts["verdict"] == DEPENDS, "why"])
+    options = [option for assumed, option in ASSUMPTIONS.items() if assumed in reasons]
+    if not options:
+        return []
+    return [
+        "A row that depends could not be if what its brackets say holds, and may be otherwise; "
+        f"say which it is: {', '.join(options)}."
+    ]
 
 
 def _runs_line(table: pd.DataFrame, options: argparse.Namespace) -> list[str]:

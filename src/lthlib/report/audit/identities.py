@@ -4,7 +4,9 @@ With two classes a dense model (accuracy A_d) and a pruned one (A_m) that agree 
 decisions leave no freedom: both are right on a = (A_d + A_m - 1 + F) / 2, dense alone on
 b = (1 - F + A_d - A_m) / 2, pruned alone on c = (1 - F - A_d + A_m) / 2, and faithful accuracy is
 A_f = a / F. Ratios averaged over runs keep the identities up to a covariance, which standard
-deviations bound: mean(F A_f) = mean(F) mean(A_f) + cov, |cov| <= (n - 1) / n s_F s_Af.
+deviations bound: mean(F A_f) = mean(F) mean(A_f) + cov, |cov| <= s_F s_Af for deviations with n in
+the denominator. With n - 1 there it is (n - 1) / n of that; nobody says which was printed, so that
+the larger bound is taken.
 """
 
 from __future__ import annotations
@@ -47,8 +49,8 @@ def product(
     """Can mean(left right) be this cell, given the means of left and right, shares over n runs?
 
     Without deviations the bound is that of any two shares:
-    max(0, l + r - 1) <= mean(l r) <= min(l, r). With them it is |cov| <= (n - 1) / n s_l s_r too.
-    With one run nothing is averaged, and the cell is the product.
+    max(0, l + r - 1) <= mean(l r) <= min(l, r). With them it is |cov| <= s_l s_r too, whichever
+    denominator they have. With one run nothing is averaged, and the cell is the product.
     """
     n = np.broadcast_to(np.asarray(runs, dtype=np.float64), len(left))
     one, two = left.range(), right.range()
@@ -58,7 +60,7 @@ def product(
     bound = np.where(n > 1, np.nan, 0.0)
     if left_sd is not None and right_sd is not None:
         spread = left_sd.range() * right_sd.range()
-        bound = np.where(n > 1, (1 - 1 / n) * spread.high, 0.0)
+        bound = np.where(n > 1, spread.high, 0.0)
     zero = Range(-bound, bound)
     excess = np.fmax(excess, np.where(np.isnan(bound), 0.0, middle.apart(zero)))
     known = middle.known()

@@ -106,7 +106,8 @@ def audit_store(store: RecordStore) -> pd.DataFrame:
         every = measured(store.table("predictions", runs))
         for percent, digits in ((False, DIGITS), (True, PERCENT_DIGITS)):
             table = means_table(every, digits=digits, percent=percent)
-            found = pd.concat([table, audit_table(table, percent=percent)], axis=1)
+            told = audit_table(table, classes=2, average="binary", test_set="same", percent=percent)
+            found = pd.concat([table, told], axis=1)
             printed = f"{digits} decimals{' of a %' if percent else ''}"
             parts.append(found.assign(study=study, printed=printed)[_FOUND])
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=_FOUND)

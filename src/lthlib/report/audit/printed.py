@@ -7,6 +7,7 @@ possible, so that a number is called impossible only if no way of printing it ma
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
@@ -20,6 +21,8 @@ from lthlib.report.measures import Bools, Floats, Ints
 
 # Beyond this a float holds no more, and integers of 64 bits hold any product that is needed.
 MOST_DECIMALS = 9
+_DASHES = re.compile("[\u2010-\u2015\u2212\ufe63\uff0d]")
+_FOOTNOTES = "*\u2020\u2021\u00a7"
 
 
 @dataclass(frozen=True)
@@ -112,12 +115,14 @@ class Printed:
     def range(self) -> Range:
         """What each number may have been: rounded by up to half a step, or cut by up to one.
 
+        A zero may have been cut from either side: most programs print -0.04 as -0.0, some as 0.0.
+
         >>> both = read(["0.52252"]).range()
         >>> both.low.round(6).tolist(), both.high.round(6).tolist()
         ([0.522515], [0.52253])
         """
         size = np.abs(self.mantissa)
-        low, high = (size - 0.5) * self.unit, (size + 1) * self.unit
+        low, high = (size - np.where(size == 0, 1, 0.5)) * self.unit, (size + 1) * self.unit
         negative = self.mantissa < 0
         return Range(np.where(negative, -high, low), np.where(negative, -low, high))
 
@@ -137,7 +142,8 @@ def read(values: Iterable[object], *, percent: bool = False, what: str = "values
     """Numbers from text, with the digits that were printed; or from floats, with those they need.
 
     percent: the numbers are shares in %. A text that ends in % is read so in any case. Spaces
-    within a number do not count; an empty cell, "-", "n/a" or NaN is no number.
+    within a number do not count, nor do footnote marks behind it; an empty cell, dashes alone,
+    "n/a" or NaN is no number. A dash before a digit is a minus.
 
     Raises RecordError for any other text, with the name `what` of the column.
 
@@ -160,9 +166,13 @@ def _cell(value: object, percent: bool, what: str) -> tuple[int, int] | None:
     number = repr(float(value)) if isinstance(value, float | np.floating) else str(value)
     # A whole float stands for a whole number: 1.0 was printed by Python, not by an author.
     text = number.removesuffix(".0") if isinstance(value, float | np.floating) else number
-    text = "".join(text.split()).replace("\u2212", "-")
-    if text.lower() in {"", "-", "n/a", "na", "nan", "<na>", "none"}:
+    text = _DASHES.sub("-", "".join(text.split())).rstrip(_FOOTNOTES)
+    if text.lower() in {"", "n/a", "na", "n.a.", "nan", "<na>", "none"} or not text.strip("-"):
         return None
+    if "±" in text:
+        raise RecordError(
+            f"{what}: {str(value)!r} holds two numbers; give the second a column sd_{what}"
+        )
     scale = 2 if percent or text.endswith("%") else 0
     try:
         _, digits, exponent = (parsed := Decimal(text.removesuffix("%"))).as_tuple()
