@@ -25,7 +25,8 @@ stores: list = ["records/local", "records/shipped", "records/reference"]  # wher
 # %% tags=["hide-input"]
 from lthlib.packs import PackedStore, store_at
 from lthlib.report import status
-from lthlib.report.notebook import say, show
+from lthlib.report.notebook import number, say, show
+from lthlib.report.words import in_bytes
 from lthlib.study import check_parameters
 
 check_parameters(globals(), ["stores"])
@@ -50,6 +51,9 @@ show(status.runs_table(whole), "runs")
 # %% tags=["hide-input"]
 if packed:
     show(status.packs_table(packed), "packs")
+reference = packed.get("records/reference")
+if reference is not None and reference.runs():
+    number("bytes-a-run", in_bytes(status.bytes_a_run(reference)))  # for the page on records
 
 # %% [markdown]
 # ## The same numbers again?

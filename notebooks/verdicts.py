@@ -67,6 +67,9 @@ if judged:
     dense = verdicts.dense_sentence(judged.scored, sufficient.scored if sufficient else None)
     number("dense-sentence", dense)
     say(dense)
+    covered = verdicts.coverage_sentence(judged.scored)
+    number("coverage-sentence", covered)  # for the page on method
+    say(covered)
     show(verdicts.verdict_grid(judged.rows), "verdict-grid")
     show(verdicts.verdict_table(judged.rows), "verdict-table")
 

@@ -245,9 +245,8 @@ def test_a_planted_weak_group_is_named() -> None:
     predicted["floor"] = 0.5
     again = findings.group_sentence(predicted, 2, "relation", {"near": "category Proximity"})
     assert "near (the same decisions as category Proximity; fidelity" in again
-    assert "these decisions are hard" in again
-    predicted["floor"] = 0.99
-    assert "are hard" not in findings.group_sentence(predicted, 2, "relation")
+    # That two dense seeds agree no more is a number beside it, and no cause that was tested.
+    assert "two dense seeds 50.0\u00a0%" in again and "hard" not in again
     calm = predicted.assign(fidelity=0.9 + 0.01 * draw.random(len(predicted)))
     assert "No relation differs" in findings.group_sentence(calm, 2, "relation")
 

@@ -218,8 +218,8 @@ def test_a_relation_that_changes_is_found_and_chance_is_not() -> None:
     boxes = pd.Series(np.arange(300) % 5, list(one.facts["item"]))
     rows = visible.looks([planted], boxes).set_index("fact")
     assert rows.loc["relation", "most"] == "near"
-    assert rows.loc["relation", "p_holm"] < 1e-6
-    assert rows.loc["boxes", "p_holm"] > 0.01
+    assert rows.loc["relation", "holm_visible"] < 1e-6
+    assert rows.loc["boxes", "holm_visible"] > 0.01
     assert rows.loc["subject", "flags"] == "one value only: no test"
     text = visible.looks_sentence(rows.reset_index())
     assert "UNITER: its relation" in text
@@ -230,7 +230,7 @@ def test_items_that_never_change_give_no_test() -> None:
     one = seen()
     still = gallery.Seen(one.study, one.found, one.sparsity, np.zeros((3, 2), bool), one.facts, 2)
     rows = visible.looks([still], pd.Series(1, list(one.facts["item"])))
-    assert rows["p"].isna().all()
+    assert rows["p_visible"].isna().all()
     assert "UNITER: none of them" in visible.looks_sentence(rows)
 
 
@@ -251,7 +251,7 @@ def test_only_one_level_that_beats_the_rule_says_what_changed_items_look_like() 
     assert relation(1)["effect"] < 0.1 and relation(1)["seeds"] == 3
     collapsed = relation(2)
     assert collapsed["flags"] == "does not beat the trivial rule: no test"
-    assert pd.isna(collapsed["p"])
+    assert pd.isna(collapsed["p_visible"])
 
 
 def test_the_control_is_how_often_dense_seeds_differ() -> None:
@@ -266,8 +266,8 @@ def test_the_control_is_how_often_dense_seeds_differ() -> None:
     rows = visible.looks([study], pd.Series(1, list(one.facts["item"]))).set_index("fact")
     assert rows.loc["relation", "effect_seeds"] == pytest.approx(1.0)
     assert "no test" in visible.looks_table(rows.reset_index()).table.to_string()
-    rows["p_holm"] = 1.0
-    rows.loc["relation", ["p_holm", "effect"]] = [0.001, 0.5]
+    rows["holm_visible"] = 1.0
+    rows.loc["relation", ["holm_visible", "effect"]] = [0.001, 0.5]
     text = visible.looks_sentence(rows.reset_index())
     assert "its relation (50.0 %, 100.0)" in text and "In 1 of these 1 at least half" in text
     assert seen(seeds=1).changed_by_seed is None

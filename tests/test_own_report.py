@@ -417,8 +417,11 @@ def test_what_looking_adds_is_paired_by_seed() -> None:
     assert found["difference"].round(9).to_dict() == {"none": 0.3, "shuffled": 0.033333333}
     assert round(found.loc["none", "low"], 9) == 0.3  # the same at every seed
     assert found.loc["shuffled", "low"] < 0
+    # The same at every seed: no spread, no test, and no claim.
+    assert found["p_looks"].isna().tolist() == [True, False]
     assert "For UNITER that is not shown." in own_data.looks_sentence(own_data.looks(dense))
-    seen = dense[dense["regions"] != "shuffled"]
+    seen = dense[dense["regions"] != "shuffled"].copy()
+    seen.loc[seen["regions"] == "none", "accuracy"] += [0.0, 0.01, -0.01]
     blind = seen[seen["regions"] == "none"].assign(regions="shuffled")
     told = own_data.looks_sentence(own_data.looks(pd.concat([seen, blind])))
     assert "UNITER looks at it." in told and "+30.0 points" in told

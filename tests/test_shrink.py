@@ -187,7 +187,12 @@ def test_a_ticket_and_its_masked_model_have_the_same_dead(name: str, inputs: Inp
     assert counts["neuron"]["dead"] > 0
     for kind, found in counts.items():
         assert found["dead"] == removed.removed[kind]
-        assert found["total"] == removed.total[kind]
+        # LXMERT's last visual branch feeds nothing, and no pruning reaches it.
+        own = [s for s in sites(model) if s.kind == kind]
+        reached = [s for s in own if f"{s.out}.weight" in ticket.masks]
+        assert found["total"] == sum(s.total for s in reached)
+        assert removed.total[kind] == sum(s.total for s in own)
+        assert (len(reached) < len(own)) == (name == "lxmert")
 
 
 @every_model
@@ -203,8 +208,6 @@ def test_chance_is_what_random_masks_give(name: str, sparsity: float, inputs: In
     assert mean == pytest.approx(found[0]["expected"], rel=0.12)
 
 
-def test_weights_that_no_mask_covers_are_alive(inputs: Inputs) -> None:
+def test_weights_that_no_mask_covers_are_in_no_denominator(inputs: Inputs) -> None:
     model = make("lxmert", inputs)
-    counts = count_dead(model, Ticket({}))
-    assert [each["dead"] for each in counts.values()] == [0, 0]
-    assert [each["expected"] for each in counts.values()] == [0.0, 0.0]
+    assert count_dead(model, Ticket({})) == {}

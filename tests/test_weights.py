@@ -124,8 +124,8 @@ def test_fresh_values_that_learn_get_tests_with_holm() -> None:
     rows = weights.gains(reading(0.7), "concluding")
     found = weights.explained(rows)
     assert not found["chance"].any()
-    tested = found["p"].notna()
-    assert (found.loc[tested, "p_holm"] >= found.loc[tested, "p"]).all()
+    tested = found["p_likeness"].notna()
+    assert (found.loc[tested, "holm_likeness"] >= found.loc[tested, "p_likeness"]).all()
     text = weights.gain_sentence(rows)
     assert "Where fresh start values do learn" in text
     assert "cannot be told" not in text

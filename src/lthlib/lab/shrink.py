@@ -107,12 +107,17 @@ def dead_units(site: Site, weights: Mapping[str, Tensor]) -> tuple[Tensor, Tenso
 def count_dead(model: VLModel, ticket: Ticket) -> dict[str, dict[str, float]]:
     """How many units a ticket leaves dead, by kind: total, dead, and expected by chance.
 
+    Counted are units whose weights the ticket may prune: a layer that feeds nothing (LXMERT's last
+    visual branch) has no mask, and belongs in no denominator.
+
     expected: the mean number under random masks with as many zeros in each tensor, to the first
     order in 1 / size: a unit with m weights of a tensor of which the share d is kept has none left
     with the chance (1 - d) ** m.
     """
     found: dict[str, dict[str, float]] = {}
     for site in sites(model):
+        if not any(f"{path}.weight" in ticket.masks for path in (site.into, site.out)):
+            continue
         into, out = dead_units(site, ticket.masks)
         counts = found.setdefault(site.kind, {"total": 0, "dead": 0, "expected": 0.0})
         counts["total"] += site.total

@@ -48,7 +48,10 @@ def dense_sentence(quality: pd.DataFrame, gate: pd.DataFrame) -> str:
     fails = [model_name(m) for m in in_order(dense["model"]) if not beats[m]]
     verdict = "Every dense model beats it at every seed."
     if fails:
-        verdict = f"At some seed {listed(fails)} did not beat it; what follows says little there."
+        verdict = (
+            f"{listed(fails)} {'is' if len(fails) == 1 else 'are'} not shown to beat it at every "
+            "seed; what follows says little there."
+        )
     return (
         f"The dense models are right on {by_model(dense, 'accuracy')} of all decisions. The best "
         f"rule that looks at no input ({best['trivial_rule']}) is right on "

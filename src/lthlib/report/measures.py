@@ -776,7 +776,7 @@ def _beyond_chance(grid: Grid, dense: Ints, same: Ints) -> tuple[pd.DataFrame, d
 def kappa_bounds(fidelity: Floats) -> tuple[Floats, Floats]:
     """The least and the largest kappa that two models with two classes can have, given fidelity F.
 
-    -(1 - F) / (1 + F) <= kappa <= F^2 / (F^2 + 2 (1 - F)), reached by unlike and by like shares of
+    -(1 - F) / (1 + F) <= kappa <= F^2 / (F^2 + 2 (1 - F)), reached by like and by unlike shares of
     True answers. At F = 0.9 kappa may lie anywhere from -0.05 to 0.80: F alone says little.
     """
     f = np.asarray(fidelity, dtype=np.float64)

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from PIL import Image
+from scipy import stats
 
 from lthlib.errors import LthError, RecordError, reason
 from lthlib.packs import store_at
@@ -27,11 +28,19 @@ from lthlib.report.baselines.tables import RULES, SHOWN, Answer, Baselines, dens
 from lthlib.report.exhibits import Exhibit, in_order, model_name, sparsity_text
 from lthlib.report.findings import points as points_with_interval
 from lthlib.report.judgement.contrasts import AGAINST_DENSE
+from lthlib.report.judgement.families import adjust
 from lthlib.report.judgement.verdicts import judged_by, points, points_of
 from lthlib.report.plain import plain_table
 from lthlib.report.questions.gallery import STYLE, Gallery, Seen, chosen, see, tallies
 from lthlib.report.reading import Reading, read
-from lthlib.report.statistics import DENSE_LEVEL, POWER, proportion_interval, t_interval
+from lthlib.report.statistics import (
+    ALPHA,
+    DENSE_LEVEL,
+    POWER,
+    proportion_interval,
+    refusal,
+    t_interval,
+)
 from lthlib.report.words import counted, finished, listed
 from lthlib.study import Study
 
@@ -195,7 +204,7 @@ def looks(dense: pd.DataFrame) -> pd.DataFrame:
 
     dense: see :meth:`Given.dense`. Returns model, control (none, shuffled), shown, other (mean
     accuracies), difference, low, high (95 % t interval over seeds, cut at -1 and 1, <NA> with
-    one), n, flags.
+    one), n, flags (what the interval is, or why there is none), p_looks, holm_looks.
     """
     wide = dense.assign(seed=dense["run"].str.rpartition("-s")[2].astype(int)).pivot_table(
         "accuracy", ["model", "seed"], "regions"
@@ -207,9 +216,11 @@ def looks(dense: pd.DataFrame) -> pd.DataFrame:
             change = both["shown"] - both[control]
             found = t_interval(change)
             means = (model, control, both["shown"].mean(), both[control].mean(), change.mean())
-            rows.append((*means, found.low, found.high, found.n, found.kind))
+            p = None if refusal(change) else float(stats.ttest_1samp(change, 0).pvalue)
+            rows.append((*means, found.low, found.high, found.n, found.kind, p))
     names = ["model", "control", "shown", "other", "difference", "low", "high", "n", "flags"]
-    table = pd.DataFrame(rows, columns=names).astype({"low": "Float64", "high": "Float64"})
+    numbers = dict.fromkeys(("low", "high", "p_looks"), "Float64")
+    table = adjust(pd.DataFrame(rows, columns=[*names, "p_looks"]).astype(numbers))
     # No two accuracies are further apart than this.
     return table.assign(low=table["low"].clip(-1), high=table["high"].clip(upper=1))
 
@@ -225,7 +236,7 @@ def looks_sentence(found: pd.DataFrame) -> str:
             for control, row in own.iterrows()
         ]
         parts.append(f"{model_name(model)}: {listed(told)}")
-        if own["low"].notna().all() and (own["low"] > 0).all():
+        if (own["holm_looks"] < ALPHA).fillna(False).all() and (own["difference"] > 0).all():
             shown.append(model_name(model))
     rest = [m for m in map(model_name, in_order(found["model"])) if m not in shown]
     verdict = f"{listed(shown)} {'looks' if len(shown) == 1 else 'look'} at it." if shown else ""
@@ -235,7 +246,8 @@ def looks_sentence(found: pd.DataFrame) -> str:
     interval = "in brackets 95 % t intervals" if seeds > 1 else "and one seed has no interval"
     return (
         f"What the item's own image adds to accuracy. {'; '.join(parts)} "
-        f"({counted(seeds, 'seed')}, paired; {interval}). Does the model look at the image? "
+        f"({counted(seeds, 'seed')}, paired; {interval}). Does the model look at the image, by "
+        f"paired t tests against both controls, after Holm over all {len(found)}? "
         f"{verdict.strip()}"
     )
 

@@ -53,8 +53,9 @@ def t_interval(values: Iterable[float], level: float = 0.95) -> Interval:
     """Student's t interval for a mean: mean -+ t(n - 1) sd / sqrt(n).
 
     values: one number per seed. One number has no spread, hence no interval: low and high are
-    then None and `kind` says so. At three to five seeds this covers as it claims, where a
-    percentile bootstrap covers 74 to 83 % instead of 95 %.
+    then None and `kind` says so. Over normal values it covers as it claims at three seeds too,
+    where a percentile bootstrap covers 74 % instead of 95; where one seed is an outlier it covers
+    less (:func:`coverage`).
 
     Raises RecordError without values, or with a value that is not finite.
 
@@ -75,6 +76,22 @@ def t_interval(values: Iterable[float], level: float = 0.95) -> Interval:
     reach = float(_t_quantile(level, numbers.size - 1) * error)
     kind = f"{percent(level)} t interval over {numbers.size} seeds"
     return Interval(float(mean - reach), float(mean + reach), int(numbers.size), kind)
+
+
+def coverage(values: Sequence[float], n: int) -> float:
+    """How often t intervals of n values, drawn from these with replacement, hold their mean.
+
+    values: of all seeds there are, one number each, taken for the whole population; n up to five,
+    so that every draw can be counted. A draw of n equal values has no width and holds no mean but
+    its own.
+
+    >>> round(coverage([0.95, 0.96, 0.97, 0.96, 0.95, 0.60], 3), 2)
+    0.42
+    """
+    numbers = np.asarray(values, dtype=np.float64)
+    drawn = numbers[np.stack(np.meshgrid(*[range(len(numbers))] * n), axis=-1).reshape(-1, n)]
+    reach = _t_quantile(0.95, n - 1) * drawn.std(axis=1, ddof=1) / np.sqrt(n)
+    return float((np.abs(drawn.mean(axis=1) - numbers.mean()) <= reach + 1e-12).mean())
 
 
 def jackknife_interval(values: Iterable[float], level: float = 0.95) -> Interval:

@@ -111,6 +111,12 @@ def packs_table(stores: Mapping[str, PackedStore]) -> Exhibit:
     )
 
 
+def bytes_a_run(store: PackedStore) -> float:
+    """Size of all files of a store of packs over the number of runs that it holds."""
+    files = store.files
+    return float(files.fs.du(files.root) / len(store.runs()))
+
+
 def _each(texts: Iterable[str]) -> str:
     """The different ones, in their order."""
     return "; or ".join(dict.fromkeys(texts))

@@ -7,7 +7,7 @@ beside its control in the same sentence.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import pandas as pd
 
@@ -27,8 +27,8 @@ def floor_sentence(frame: pd.DataFrame, level: int) -> str:
         return "With one seed there is neither a floor nor a ticket of another seed."
     return (
         f"That a ticket was pruned from this very model, and not from that of another seed, adds "
-        f"{_changes(known, 'own_answers')}. Relative fidelity is "
-        f"{_means(known, 'relative_fidelity', 1)}."
+        f"{_changes(known, 'own_answers')} (95 % jackknife intervals over seeds, one by one). "
+        f"Relative fidelity is {_means(known, 'relative_fidelity', 1)}."
     )
 
 
@@ -88,7 +88,10 @@ def null_sentence(frame: pd.DataFrame, level: int) -> str:
     )
     if main.groupby("model")["run"].nunique().max() < MIN_SEEDS:
         return f"{text} With fewer than {MIN_SEEDS} seeds nothing is said about single levels."
-    return f"{text} The interval of fidelity minus the latter includes zero: {'; '.join(blind)}."
+    return (
+        f"{text} The 95 % t interval over seeds of fidelity minus the latter, level by level, "
+        f"includes zero: {'; '.join(blind)}."
+    )
 
 
 def blind_from(frame: pd.DataFrame) -> float | None:
@@ -261,27 +264,7 @@ def group_sentence(
         none = f"No {what} differs from the rest: every simultaneous 95 % interval includes zero."
         return none + alone
     text = ". ".join(sentence[0].upper() + sentence[1:] for sentence in sentences)
-    hard = _hard(groups, level, _keys(gaps[sides["fewer"].fillna(False)]))
-    return f"{text} (simultaneous 95 % intervals over every {what}).{hard}{alone}"
-
-
-def _hard(groups: pd.DataFrame, level: int, fewer: Sequence[tuple[str, str]]) -> str:
-    """Where fewer answers are kept, and two dense seeds agree on no more, on average."""
-    at = groups[groups["level"] == level]
-    rows = [
-        at.loc[(at["model"] == model) & (at["group"] == group), ["fidelity", "floor"]].mean()
-        for model, group in fewer
-    ]
-    if not rows or not all(_at_most(row["floor"], row["fidelity"]) for row in rows):
-        return ""
-    return (
-        " Where fewer are kept, two dense seeds agree no more often: these decisions are hard, and "
-        "pruning does not single them out."
-    )
-
-
-def _at_most(floor: float, fidelity: float) -> bool:
-    return bool(pd.notna(floor) and floor <= fidelity)
+    return f"{text} (simultaneous 95 % intervals over every {what}).{alone}"
 
 
 def _keys(gaps: pd.DataFrame) -> list[tuple[str, str]]:

@@ -69,7 +69,7 @@ CLAIMS = {
         "Is accuracy at least 99 % of the dense model's?", "one-sided paired t", "all levels"
     ),
     "p_within_seed": Claim(
-        "Do ticket and dense model of one seed get different items right?",
+        "Are ticket and dense model of one seed right equally often?",
         "exact McNemar; sign test over items where an item has several decisions",
         "all levels at all seeds",
     ),
@@ -99,6 +99,30 @@ CLAIMS = {
         "Does pruning change another number of usual answers than other seeds do?",
         "exact exchange of dense and ticket within seeds, two-sided",
         _MODELS,
+        models=True,
+    ),
+    "p_forgetting": Claim(
+        "Does forgetting tell which items change (AUROC against 1/2)?",
+        "t over seeds, two-sided",
+        _MODELS,
+        models=True,
+    ),
+    "p_visible": Claim(
+        "Does a visible fact tell how often an item's answer changes?",
+        "Kruskal and Wallis over items",
+        "all facts of all models",
+        models=True,
+    ),
+    "p_likeness": Claim(
+        "Does the gain of rewinding go with the likeness of weights within a seed?",
+        "repeated-measures correlation, plain and partial",
+        "all parts, models and kinds of likeness",
+        models=True,
+    ),
+    "p_looks": Claim(
+        "Does an item's own image change a dense model's accuracy?",
+        "paired t, two-sided",
+        "all models, against no image and another item's",
         models=True,
     ),
     "p_block": Claim(
@@ -136,7 +160,8 @@ def adjust(frame: pd.DataFrame) -> pd.DataFrame:
     Raises RecordError for a column of p-values that no claim declares.
     """
     # Of the rows of each family, as numbers: groups of a frame cost more than what is done to them.
-    groups: dict[Any, Any] = dict(frame.groupby(family_keys(frame)).indices)
+    keys = family_keys(frame)
+    groups: dict[Any, Any] = dict(frame.groupby(keys).indices) if keys else {}
     whole = [np.arange(len(frame))]
     adjusted = {
         ADJUSTED + column.removeprefix(PREFIX): _holm(

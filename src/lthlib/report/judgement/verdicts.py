@@ -43,7 +43,7 @@ from lthlib.report.judgement.equivalence import (
     VERDICTS,
 )
 from lthlib.report.reading import Reading
-from lthlib.report.statistics import ALPHA, DENSE_LEVEL, Floats, Interval
+from lthlib.report.statistics import ALPHA, DENSE_LEVEL, Floats, Interval, coverage
 from lthlib.report.words import counted, listed, proper
 
 TITLES = {
@@ -345,6 +345,22 @@ def dense_sentence(scored: pd.DataFrame, longer: pd.DataFrame | None = None) -> 
     return (
         f"{text} Trained for longer they reach {listed(reach)}, over {over}: a ticket that is "
         "better than dense here is better than a dense model that could still learn."
+    )
+
+
+def coverage_sentence(scored: pd.DataFrame) -> str:
+    """How far the t intervals of few seeds hold what they claim, on our own dense accuracies."""
+    shares = [values for values in _dense_accuracy(scored).values() if len(values) > 5]
+    if not shares:
+        return "There are too few seeds to say how often such intervals hold."
+    parts = []
+    for n in (3, 5):
+        found = sorted(100 * coverage(values, n) for values in shares)
+        parts.append(f"{found[0]:.0f} to {found[-1]:.0f} % at {n} seeds")
+    return (
+        f"Drawn again and again from the {len(shares[0])} dense accuracies of a model, 95 % t "
+        f"intervals hold their mean in {listed(parts)}: one seed that learned little is an outlier "
+        "that a few seeds mostly miss."
     )
 
 

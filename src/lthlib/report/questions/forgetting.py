@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -28,10 +29,11 @@ from lthlib.report.exhibits import (
     summary_text,
 )
 from lthlib.report.figures import BLUE, GREEN, ORANGE, PURPLE, VERMILLION, Look
+from lthlib.report.judgement.families import adjust
 from lthlib.report.measures import Bools, Floats, at_stage
 from lthlib.report.panels import ladder_panels, level_table, spoken
 from lthlib.report.reading import Reading
-from lthlib.report.statistics import DENSE_LEVEL, refusal, t_interval
+from lthlib.report.statistics import ALPHA, DENSE_LEVEL, refusal, t_interval
 from lthlib.report.words import counted, proper
 
 HISTORY = ("forgotten", "learned")
@@ -291,6 +293,7 @@ def prediction_sentence(frame: pd.DataFrame, level: int) -> str:
     """Do forgettable items change their answer more often, and does a margin say as much?"""
     verdicts: dict[str, list[str]] = {}
     numbers: list[str] = []
+    tests = predicts(frame, level).set_index("model")
     rival = "margin_others" if "margin_others" in set(frame["predictor"]) else "margin"
     whose = "other dense seeds'" if rival == "margin_others" else "its own dense model's"
     for model in in_order(frame["model"]):
@@ -300,7 +303,7 @@ def prediction_sentence(frame: pd.DataFrame, level: int) -> str:
         if wide.empty:
             verdicts.setdefault("no ticket beats the trivial rule", []).append(name)
             continue
-        verdicts.setdefault(_verdict(wide["forgotten"]), []).append(name)
+        verdicts.setdefault(_verdict(tests.loc[[model]].iloc[0]), []).append(name)
         numbers.append(
             f"{name} {_mean(wide['forgotten'])}, {_mean(wide[rival])} and {_mean(wide['random'])} "
             f"({_gap(wide['forgotten'] - wide[rival])})"
@@ -315,16 +318,31 @@ def prediction_sentence(frame: pd.DataFrame, level: int) -> str:
     return text
 
 
-def _verdict(values: pd.Series[float]) -> str:
+def predicts(frame: pd.DataFrame, level: int) -> pd.DataFrame:
+    """Is AUROC by forgetting told from chance at one level? Adjusted over the models.
+
+    Returns model, auroc (mean over seeds), p_forgetting, holm_forgetting, flags (why no test).
+    """
+    here = frame[(frame["level"] == level) & (frame["predictor"] == "forgotten")]
+    rows = []
+    for model, own in here.dropna(subset="auroc").groupby("model"):
+        values = own["auroc"].to_numpy(dtype=np.float64)
+        why_not = refusal(values)
+        p = None if why_not else float(stats.ttest_1samp(values, 0.5).pvalue)
+        rows.append((model, values.mean(), p, why_not))
+    table = pd.DataFrame(rows, columns=["model", "auroc", "p_forgetting", "flags"])
+    return adjust(table.astype({"p_forgetting": "Float64"}))
+
+
+def _verdict(row: pd.Series[Any]) -> str:
     """Is forgetting a predictor at all?"""
-    found, why_not = t_interval(values), refusal(values)
-    if why_not or found.low is None or found.high is None:
-        return f"no answer yet ({why_not})"
-    if found.low > 0.5:
-        return "forgetting predicts which items change"
-    return (
-        "forgotten items change less" if found.high < 0.5 else "forgetting is not told from chance"
-    )
+    if pd.isna(row["holm_forgetting"]):
+        return f"no answer yet ({row['flags']})"
+    if row["holm_forgetting"] >= ALPHA:
+        return "forgetting is not told from chance"
+    if row["auroc"] < 0.5:
+        return "forgotten items change less"
+    return "forgetting predicts which items change"
 
 
 def _gap(differences: pd.Series[float]) -> str:
@@ -332,7 +350,7 @@ def _gap(differences: pd.Series[float]) -> str:
     found, why_not = t_interval(differences), refusal(differences)
     text = f"forgetting less margin {100 * differences.mean():+.1f} points"
     if not why_not and found.low is not None and found.high is not None:
-        text += f", {100 * found.low:+.1f} to {100 * found.high:+.1f} over {found.n} seeds"
+        text += f", {100 * found.low:+.1f} to {100 * found.high:+.1f}, {found.kind}"
     return proper(text)
 
 

@@ -244,7 +244,7 @@ def _order_decides(counted: pd.DataFrame) -> str:
     ]
     if not parts:
         return ""
-    return f"The order of items alone decides whether a ticket learns: {'; '.join(parts)}. "
+    return f"The order of items alone decides whether a model learns: {'; '.join(parts)}. "
 
 
 def _matching(tickets: pd.DataFrame) -> str:

@@ -77,10 +77,11 @@ def start_sentence(accuracies: pd.DataFrame) -> str:
         told.append(f"after {epochs} epochs {listed(shares)}, and {beating}")
     text = f"Dense models from a random start reach {'; '.join(told)}."
     if random["beats"].any():
-        return f"{text} Fresh start values can be learned from, given time."
+        return text
     return (
-        f"{text} Even unpruned they learn nothing in that time, so the control with fresh start "
-        "values tells what pre-training is worth here, and not what the ticket's own values are."
+        f"{text} Nothing shows that they learn in that time, even unpruned, so the control with "
+        "fresh start values tells what pre-training is worth here, and not what the ticket's own "
+        "values are."
     )
 
 

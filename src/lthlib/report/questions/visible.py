@@ -10,8 +10,8 @@ import pandas as pd
 from scipy import stats
 
 from lthlib.report.exhibits import Exhibit, in_order, model_name, sparsity_text
+from lthlib.report.judgement.families import adjust
 from lthlib.report.questions.gallery import Seen
-from lthlib.report.statistics import holm
 from lthlib.report.words import counted, proper
 
 FACTS = {
@@ -28,15 +28,15 @@ def looks(studies: Sequence[Seen], boxes: pd.Series[int]) -> pd.DataFrame:
 
     The unit is the item; its share is taken at one level (see :class:`Seen`), over the seeds at
     which that level beats the trivial rule, so seeds are not told apart here. Tested with Kruskal
-    and Wallis's H, corrected for ties; the effect is epsilon^2 = (H - k + 1) / (n - k), the share
+    and Wallis's H, corrected for ties; the effect is eta^2 = (H - k + 1) / (n - k), the share
     of the variance of ranks between k groups of n items (Tomczak and Tomczak 2014). Holm's
     adjustment is over the whole table. The control is the same statistic of how often two dense
     models of different seeds differ on the item, which pruning has no part in.
 
     boxes: how many boxes each item has, by item.
-    Returns model, fact, sparsity, most, most_changed, least, least_changed (values of the fact and
-    their mean shares), effect, effect_seeds (<NA> with one seed), p, p_holm, groups, items, seeds
-    (that count at the level), flags.
+    Returns study, model, fact, sparsity, most, most_changed, least, least_changed (values of the
+    fact and their mean shares), effect, effect_seeds (<NA> with one seed), p_visible, holm_visible, groups,
+    items, seeds (that count at the level), flags.
     """
     rows = []
     for study in studies:
@@ -44,6 +44,7 @@ def looks(studies: Sequence[Seen], boxes: pd.Series[int]) -> pd.DataFrame:
         frame = frame.assign(label=study.found.label, boxes=boxes, changed=study.changed_at_level)
         place = study.found.levels.index(study.level)
         about = {
+            "study": study.study.name,
             "model": study.study.model,
             "sparsity": study.sparsity[place],
             "seeds": int(study.beats[:, place].sum()),
@@ -58,8 +59,8 @@ def looks(studies: Sequence[Seen], boxes: pd.Series[int]) -> pd.DataFrame:
             control = None if by_seed is None else _one(pd.Series(by_seed, frame.index), values)
             row["effect_seeds"] = control["effect"] if control else None
             rows.append({**about, "fact": fact, **row})
-    table = pd.DataFrame(rows).astype(dict.fromkeys(["effect", "effect_seeds", "p"], "Float64"))
-    return table.assign(p_holm=holm(table["p"]))
+    numbers = ["effect", "effect_seeds", "p_visible"]
+    return adjust(pd.DataFrame(rows).astype(dict.fromkeys(numbers, "Float64")))
 
 
 def _one(changed: pd.Series[float], values: pd.Series[str]) -> dict[str, object]:
@@ -73,11 +74,11 @@ def _one(changed: pd.Series[float], values: pd.Series[str]) -> dict[str, object]
     }
     if len(means) < 2 or np.ptp(changed) == 0:
         why = "one value only: no test" if len(means) < 2 else "no spread between items: no test"
-        return {**row, "effect": None, "p": None, "flags": why}
+        return {**row, "effect": None, "p_visible": None, "flags": why}
     found = stats.kruskal(*(part for _, part in changed.groupby(values)))
     groups, n = len(means), len(changed)
     effect = (float(found.statistic) - groups + 1) / (n - groups)
-    return {**row, "effect": effect, "p": float(found.pvalue), "flags": ""}
+    return {**row, "effect": effect, "p_visible": float(found.pvalue), "flags": ""}
 
 
 def looks_table(found: pd.DataFrame) -> Exhibit:
@@ -90,7 +91,7 @@ def looks_table(found: pd.DataFrame) -> Exhibit:
             "changes least": f"{row['least']}: {100 * row['least_changed']:.1f} %",
             "explains, %": row["flags"] or _percent(row["effect"]),
             "explains between dense seeds, %": _percent(row["effect_seeds"]),
-            "p (Holm)": row["flags"] or _p_text(row["p_holm"]),
+            "p (Holm)": row["flags"] or _p_text(row["holm_visible"]),
         }
         for model in in_order(found["model"])
         for _, row in found[found["model"] == model].iterrows()
@@ -100,7 +101,7 @@ def looks_table(found: pd.DataFrame) -> Exhibit:
         f"{_sparsity(found)} % sparsity (mean over seeds, {_seeds(found)} that beat the best "
         f"trivial rule there): {found['items'].max():,} test items, which are the units of the "
         "tests (Kruskal and Wallis; Holm over the table). Explained is the share of the variance "
-        "of ranks, epsilon squared. Beside it stands the same share for answers that differ "
+        "of ranks, eta squared. Beside it stands the same share for answers that differ "
         "between dense models of two seeds, which pruning has no part in."
     )
     table = pd.DataFrame(rows)
@@ -109,7 +110,7 @@ def looks_table(found: pd.DataFrame) -> Exhibit:
 
 def looks_sentence(found: pd.DataFrame) -> str:
     """What tells changed items from kept ones, and whether pruning has a part in it."""
-    told = found[found["p_holm"] < 0.05]
+    told = found[found["holm_visible"] < 0.05]
     start = "No visible fact tells" if told.empty else "Some do: these facts tell"
     text = (
         f"{start} how often an item's answer changes at {_sparsity(found)} % sparsity (p < 0.05 "

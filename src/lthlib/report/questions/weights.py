@@ -19,9 +19,10 @@ from scipy import stats
 
 from lthlib.report.exhibits import Exhibit, in_order, model_name
 from lthlib.report.figures import BLACK, MODEL_LOOKS, PAPER, POINTS, WIDTH, Look, paper_style
+from lthlib.report.judgement.families import adjust
 from lthlib.report.measures import Floats, at_stage
 from lthlib.report.reading import Reading
-from lthlib.report.statistics import DENSE_LEVEL, MIN_SEEDS, holm
+from lthlib.report.statistics import DENSE_LEVEL, MIN_SEEDS
 from lthlib.report.words import counted, proper
 
 LIKENESS = {
@@ -135,8 +136,8 @@ def explained(rows: pd.DataFrame) -> pd.DataFrame:
     gain is the ticket's own accuracy less a constant, and the row says so. Holm's adjustment is
     over the whole table, which is one family.
 
-    Returns part, model, likeness, given, r, low, high, p, p_holm, df, subjects, n, chance (do all
-    re-initialised tickets fail against the trivial rule?), flags.
+    Returns part, model, likeness, given, r, low, high, p_likeness, holm_likeness, df, subjects, n, chance
+    (do all re-initialised tickets fail against the trivial rule?), flags.
     """
     found = []
     for part in [name for name in RESTS if name in set(rows["part"])]:
@@ -150,9 +151,8 @@ def explained(rows: pd.DataFrame) -> pd.DataFrame:
                     row = within(own, likeness, "gain", "seed", given)
                     key = {"part": part, "model": model, "likeness": likeness}
                     found.append({**key, "given": ", ".join(given), **row, "chance": chance})
-    table = pd.DataFrame(found)
-    table = table.astype(dict.fromkeys(["r", "low", "high", "p"], "Float64"))
-    return table.assign(p_holm=holm(table["p"]))
+    table = pd.DataFrame(found).rename(columns={"p": "p_likeness"})
+    return adjust(table.astype(dict.fromkeys(["r", "low", "high", "p_likeness"], "Float64")))
 
 
 # -- exhibits -------------------------------------------------------------------------------------
@@ -269,8 +269,6 @@ def gain_sentence(rows: pd.DataFrame) -> str:
             f" The {int(still.sum())} that gain less than {100 * _NO_GAIN:.0f} point end at a mean "
             f"correlation of {near:.4f} with their start, the others at {far:.4f}."
         )
-        if near > far:
-            text += " Weights that are most like their start belong to tickets that did not train."
     learning = rows[rows["model"].isin(chance.index[chance])]
     return f"{text} {_answer(explained(learning))}".strip() if len(learning) else text
 
@@ -296,11 +294,11 @@ def _tried(rows: pd.DataFrame) -> str:
 
 def _answer(found: pd.DataFrame) -> str:
     """The significant correlations, in words."""
-    tested = found[found["p_holm"].notna()]
+    tested = found[found["holm_likeness"].notna()]
     if tested.empty:
         reasons = ", ".join(dict.fromkeys(found["flags"]))
         return f"Where fresh start values do learn, there is no test yet ({reasons})."
-    hits = tested[tested["p_holm"] < 0.05]
+    hits = tested[tested["holm_likeness"] < 0.05]
     words = [
         f"{model_name(r['model'])}, {RESTS[r['part']]}, {LIKENESS[r['likeness']]}"
         f"{', given sparsity' if r['given'] else ''}: r = {_r_text(r)}"
@@ -308,7 +306,8 @@ def _answer(found: pd.DataFrame) -> str:
     ]
     return (
         f"Where fresh start values do learn, {len(hits)} of {len(tested)} correlations of the gain "
-        f"with the likeness of weights are told from 0 (p < 0.05 after Holm)"
+        f"with the likeness of weights are told from 0 (p < 0.05 after Holm; in brackets 95 % "
+        "intervals of the repeated-measures correlation)"
         f"{': ' + '; '.join(words) if words else ''}."
     )
 
@@ -323,9 +322,9 @@ def _r_text(row: pd.Series[Any]) -> str:
 
 
 def _p_text(row: pd.Series[Any]) -> str:
-    if pd.isna(row["p_holm"]):
+    if pd.isna(row["holm_likeness"]):
         return str(row["flags"])
-    return "< 0.0001" if row["p_holm"] < 1e-4 else f"{row['p_holm']:.4f}"
+    return "< 0.0001" if row["holm_likeness"] < 1e-4 else f"{row['holm_likeness']:.4f}"
 
 
 def _basis(rows: pd.DataFrame) -> str:

@@ -73,8 +73,8 @@ def followed_sentence(parts: Sequence[Part], rules: Sequence[Rule]) -> str:
     if not_learned:
         outcome = (
             f"{listed(learned) if learned else 'No model'} learned from the made-up regions at "
-            f"every seed, and {listed(not_learned)} did not: at some seed it does not beat the "
-            "constant"
+            f"every seed, and of {listed(not_learned)} that is not shown: at some seed it is not "
+            "told from the constant"
         )
     return f"{text} {outcome} answer ({100 * rules[0].accuracy:.1f} %).{_shuffled(held)}"
 
@@ -202,8 +202,8 @@ def _against(rule: Rule, dense: pd.DataFrame) -> str:
     ]
     ends = f"{100 * rule.low:.1f} to {100 * rule.high:.1f}"
     return (
-        f'The rule "{rule.name}" is right on {100 * rule.accuracy:.1f} % ({ends}): '
-        f"{listed(told)} that interval."
+        f'The rule "{rule.name}" is right on {100 * rule.accuracy:.1f} % (95 % exact interval over '
+        f"decisions {ends}): by its mean over seeds {listed(told)} that interval."
     )
 
 
@@ -228,8 +228,9 @@ def why_sentence(part: Part, found: Baselines, data: str = "VSR current random")
     turned = dense[dense["model"].isin(below)].assign(accuracy=1 - dense["accuracy"])
     return (
         f"{start}. A model that learns captions by heart is therefore wrong where it knows them. "
-        f"{listed(names)} {'does' if len(names) == 1 else 'do'} worse than the worse of the two "
-        "constant answers, and with every answer turned round would be right on "
+        f"On average over seeds, which is not tested, {listed(names)} "
+        f"{'lies' if len(names) == 1 else 'lie'} below the worse of the two constant answers, and "
+        "with every answer turned round would be right on "
         f"{findings.by_model(turned, 'accuracy')}."
     )
 
@@ -252,7 +253,7 @@ def ranking_sentence(part: Part, rules: Sequence[Rule]) -> str:
     return (
         "Accuracy hides what the order of scores shows, for most findings are rare. Blind dense "
         f"models reach {'; and '.join(told)}. {names} {'reach' if len(reached) > 1 else 'reaches'} "
-        f"the {text.name}'s AUC."
+        f"the {text.name}'s AUC on average over seeds, which is not tested."
     )
 
 
@@ -307,7 +308,7 @@ def _short_blind(part: Part, rules: Sequence[Rule]) -> str:
     reached = _count(int((mean >= best.accuracy).sum()), len(mean))
     return (
         f"on `{part.task}`, {_count(int(every.sum()), len(mean))} blind models beat the constant "
-        f"answer at every seed, and {reached} reach the "
+        f"answer at every seed, and by their means {reached} reach the "
         f"best rule that reads the text ({100 * best.accuracy:.1f} %)"
     )
 

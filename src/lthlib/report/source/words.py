@@ -6,12 +6,14 @@ measured and leave judging to the reader.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pandas as pd
 
 from lthlib.reference import PUBLISHED_RATES
 from lthlib.report.exhibits import MEASURES, model_name, sparsity_text, summary_text
 from lthlib.report.measures import at_stage
-from lthlib.report.reading import records_line
+from lthlib.report.reading import Reading, records_line
 from lthlib.report.source import published
 from lthlib.report.source.evidence import (
     NOT_RUN_YET,
@@ -187,9 +189,15 @@ def our_rates_sentence(evidence: Evidence, task: str) -> str:
     grid = len(MODELS) * len(PUBLISHED_RATES)
     return (
         f"Ours on {task}, as published, {len(readings)} of {grid} models and rates: of {cells} "
-        f"cells {constant} are one constant answer at every seed, and {beats} beat the best rule "
-        "that looks at no input at every seed."
+        f"cells {constant} are one constant answer at all of their seeds, and {beats} beat the "
+        f"best rule that looks at no input at all of theirs ({_seeds(readings)})."
     )
+
+
+def _seeds(readings: Sequence[Reading]) -> str:
+    """How many studies have how many seeds, such as "1 seed in 40 studies, 10 seeds in 2"."""
+    counts = pd.Series([len(reading.runs) for reading in readings]).value_counts().sort_index()
+    return ", ".join(f"{counted(int(str(n)), 'seed')} in {of} studies" for n, of in counts.items())
 
 
 # -- the summary ----------------------------------------------------------------------------------
