@@ -35,8 +35,8 @@ def looks(studies: Sequence[Seen], boxes: pd.Series[int]) -> pd.DataFrame:
 
     boxes: how many boxes each item has, by item.
     Returns study, model, fact, sparsity, most, most_changed, least, least_changed (values of the
-    fact and their mean shares), effect, effect_seeds (<NA> with one seed), p_visible, holm_visible, groups,
-    items, seeds (that count at the level), flags.
+    fact and their mean shares), effect, effect_seeds (<NA> with one seed), p_visible, holm_visible,
+    groups, items, seeds (that count at the level), flags.
     """
     rows = []
     for study in studies:

@@ -136,8 +136,8 @@ def explained(rows: pd.DataFrame) -> pd.DataFrame:
     gain is the ticket's own accuracy less a constant, and the row says so. Holm's adjustment is
     over the whole table, which is one family.
 
-    Returns part, model, likeness, given, r, low, high, p_likeness, holm_likeness, df, subjects, n, chance
-    (do all re-initialised tickets fail against the trivial rule?), flags.
+    Returns part, model, likeness, given, r, low, high, p_likeness, holm_likeness, df, subjects, n,
+    chance (do all re-initialised tickets fail against the trivial rule?), flags.
     """
     found = []
     for part in [name for name in RESTS if name in set(rows["part"])]:
