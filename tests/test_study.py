@@ -33,12 +33,13 @@ from lthlib.study import (
         ({"seeds": 3}, ["seeds", "3 is no list", "[3]"]),
         ({"seeds": [1, 1]}, ["seeds", "twice"]),
         ({"seeds": [-1]}, ["seeds", "-1"]),
-        ({"epochs": "3"}, ["epochs", "'3'", "text"]),
+        ({"epochs": "three"}, ["epochs", "'three'", "text", "whole number"]),
+        ({"epochs": "1.5"}, ["epochs", "1.5"]),
         ({"epochs": True}, ["epochs", "True"]),
         ({"epochs": 0}, ["epochs", "0"]),
-        ({"learning_rate": "1e-3"}, ["learning_rate", "'1e-3'", "0.001"]),
+        ({"learning_rate": "0,001"}, ["learning_rate", "'0,001'", "decimal point"]),
         ({"learning_rate": float("nan")}, ["learning_rate"]),
-        ({"boxes": "true"}, ["boxes", "'true'"]),
+        ({"boxes": "yes"}, ["boxes", "'yes'", "papermill: True or False"]),
         ({"lr": 0.1}, ["'lr'", "known:"]),
         ({"learning_rat": 0.1}, ["did you mean 'learning_rate'"]),
         ({"branches": ["random"]}, ["branches", "did you mean 'random-mask'"]),
@@ -69,6 +70,20 @@ def test_refusals_are_one_line_that_names_the_thing(choices: dict, names: list[s
     assert "\n" not in text
     for name in names:
         assert name in text
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ({"learning_rate": "5e-4"}, {"learning_rate": 0.0005}),
+        ({"epochs": "3", "test_items": "1e2"}, {"epochs": 3, "test_items": 100}),
+        ({"model": "visualbert", "boxes": "false"}, {"model": "visualbert", "boxes": False}),
+    ],
+)
+def test_text_that_can_mean_one_thing_only_is_taken(text: dict, meant: dict) -> None:
+    """YAML reads 5e-4 as text, and papermill true: the run is that of the plain value."""
+    assert Study.build(text) == Study.build(meant)
+    assert Study.build(text).hash == Study.build(meant).hash
 
 
 def test_unknown_preset() -> None:

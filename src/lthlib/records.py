@@ -28,7 +28,6 @@ import re
 import secrets
 import shutil
 import socket
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -100,6 +99,21 @@ class Files:
     def exists(self, name: str) -> bool:
         return bool(self.fs.exists(self.path(name)))
 
+    def check_shared(self) -> None:
+        """Refuse, before hours of work, a place that nobody else could read or nothing be kept in.
+
+        Raises RecordError for a store that lives in one process only, and where a file cannot be
+        written.
+        """
+        protocols = self.fs.protocol if isinstance(self.fs.protocol, tuple) else (self.fs.protocol,)
+        if "memory" in protocols:
+            raise RecordError(
+                f"{self.url} lives in one process only: name a folder, or a URL that other "
+                "processes can reach"
+            )
+        self.write(probe := f".writable.{secrets.token_hex(4)}", b"")
+        self.remove_file(probe)
+
     def names(self, folder: str = "") -> list[str]:
         """Sorted names directly under a folder; an absent folder holds none."""
         try:
@@ -156,17 +170,17 @@ class Files:
 def write_atomically(path: Path, data: bytes) -> None:
     """A local file, all of it or none of it. Raises OSError."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    # As any new file: for everyone whom the folder and the umask admit. (mkstemp's are private.)
+    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        # mkstemp makes files private; a record is for everyone whom the folder admits.
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
+        temporary.replace(path)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
 
 
@@ -193,10 +207,10 @@ def read_manifest(files: Files, folder: str) -> dict[str, Any]:
     if found != FORMAT:
         raise UnusableRecordError(
             f"{where} has record format {found!r}, and this version reads {FORMAT}: "
-            f"delete {files.path(folder)} and run its study again"
+            f"{remedy(files, folder)}"
         )
     if not whole:
-        raise UnusableRecordError(f"{where} is damaged: delete {files.path(folder)} and run again")
+        raise UnusableRecordError(f"{where} is damaged: {remedy(files, folder)}")
     return dict(manifest)
 
 
@@ -208,16 +222,31 @@ def read_sealed(files: Files, folder: str, name: str, manifest: Mapping[str, Any
     expected = manifest["files"][name]
     data = files.read(f"{folder}/{name}")
     if len(data) != expected["bytes"]:
-        raise UnusableRecordError(
-            f"{where} is damaged: {len(data):,} bytes where {expected['bytes']:,} were written: "
-            f"delete {files.path(folder)} and run again"
-        )
+        what = f"{len(data):,} bytes where {expected['bytes']:,} were written"
+        if sha256(data.replace(b"\r\n", b"\n")) == expected["sha256"]:
+            what = "its line ends were changed, as by git with core.autocrlf"
+        raise UnusableRecordError(f"{where} is damaged: {what}: {remedy(files, folder)}")
     if sha256(data) != expected["sha256"]:
         raise UnusableRecordError(
-            f"{where} is damaged: its SHA-256 differs from the manifest's: "
-            f"delete {files.path(folder)} and run again"
+            f"{where} is damaged: its SHA-256 differs from the manifest's: {remedy(files, folder)}"
         )
     return data
+
+
+def remedy(files: Files, folder: str) -> str:
+    """What to do about a folder of records that is of no use as it is.
+
+    Records that come with the repository are restored from it; others took as long to make as they
+    will take again, and a person decides about that, so that nothing is deleted in passing.
+    """
+    path = Path(files.path(folder))
+    if files.local and path.parent.name != "local":
+        with contextlib.suppress(RecordError):
+            if path.parent.parent == project_root(path) / "records":
+                return f"it comes with the repository: restore it by `git checkout -- '{path}'`"
+    return (
+        f"move {path} away, or delete it, and run its study again, which takes as long as it took"
+    )
 
 
 # -- store --------------------------------------------------------------------------------------
@@ -315,7 +344,7 @@ class RecordStore:
         if changed:
             raise UnusableRecordError(
                 f"run {run} was made with another {', '.join(changed)}: its numbers do not belong "
-                f"to this version; delete {self.files.path(run)} and run its study again"
+                f"to this version; {remedy(self.files, run)}"
             )
 
     def check_begun(self, run: str, identity: Mapping[str, Any]) -> None:
@@ -450,8 +479,8 @@ def _changed(begun: bytes, identity: Mapping[str, Any], among: Iterable[str] | N
 
 def _begun_otherwise(files: Files, run: str, changed: str) -> UnusableRecordError:
     return UnusableRecordError(
-        f"run {run} was begun with another {changed}: going on would mix two runs; delete "
-        f"{files.path(run)} to begin again, or use another store"
+        f"run {run} was begun with another {changed}: going on would mix two runs; use another "
+        f"store, or {remedy(files, run)}"
     )
 
 

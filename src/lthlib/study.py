@@ -11,12 +11,21 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from lthlib import real_text
 from lthlib.errors import StudyError, unknown
@@ -207,6 +216,21 @@ class Study(BaseModel):
         if isinstance(values, dict) and values.get("protocol") == "as_published":
             return {**AS_PUBLISHED, **values}
         return values
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _text_that_is_a_number(cls, value: Any, info: ValidationInfo) -> Any:
+        """YAML reads 5e-4, and papermill true, as text; what can mean one thing only is taken."""
+        if not isinstance(value, str):
+            return value
+        annotation = cls.model_fields[str(info.field_name)].annotation
+        kinds = {annotation, *get_args(annotation)}
+        if bool in kinds and value.lower() in ("true", "false"):
+            return value.lower() == "true"
+        if kinds & {int, float} and _NUMBER.fullmatch(value):
+            number = float(value)
+            return int(number) if int in kinds and number.is_integer() else number
+        return value
 
     @field_validator("ladder", "branches", "branch_levels", "observe", "seeds", mode="before")
     @classmethod
@@ -450,11 +474,17 @@ def _one_line(error: ValidationError) -> str:
         return f"{name}: {value!r} is no list; write [{value!r}] (papermill -y '{name}: [...]')"
     where = ".".join(str(part) for part in first["loc"])
     hint = ""
-    if isinstance(value, str) and first["type"] in {"float_type", "int_type", "bool_type"}:
-        hint = (
-            " (it came as text; on the command line of papermill write it plainly, such as 0.001)"
-        )
+    if isinstance(value, str) and first["type"] in _PLAIN:
+        hint = f" (it came as text; write it {_PLAIN[first['type']]})"
     return f"{where}: {value!r} will not do: {first['msg'].lower()}{hint}"
+
+
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+_PLAIN = {
+    "float_type": "with a decimal point, such as 0.0005",
+    "int_type": "as a whole number, such as 8",
+    "bool_type": "as true or false (papermill: True or False)",
+}
 
 
 def _about_ladder(error: ValidationError) -> str:

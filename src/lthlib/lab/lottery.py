@@ -64,7 +64,15 @@ from lthlib.lab.training import (
     train,
 )
 from lthlib.lab.wordpieces import WordPieces
-from lthlib.records import FORMAT, LAB_FORMAT, RecordStore, RunWriter, file_sha256, to_json
+from lthlib.records import (
+    FORMAT,
+    LAB_FORMAT,
+    RecordStore,
+    RunWriter,
+    file_sha256,
+    remedy,
+    to_json,
+)
 from lthlib.study import GROUPS, MODALITIES, Rung, Study
 
 State = dict[str, Tensor]
@@ -116,7 +124,7 @@ def _write_block(
         done = next(writer.run for writer in writers if writer.finished)
         raise UnusableRecordError(
             f"run {open_[0].run} is trained together with {done}, which is finished already: "
-            f"delete {store.files.path(done)} and run again"
+            f"{remedy(store.files, done)}"
         )
     if open_:
         store.write_items(labs[0].items_key, item_table(labs[0].task))

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from lthlib.errors import LthError
+from lthlib.errors import LthError, RecordError
 from lthlib.packs import PackedStore, other_packs, pack, reference_store, store_at
 from lthlib.records import Files, RecordStore, open_store, project_root, shipped_store
 from lthlib.study import DEFAULT_PRESET, MODELS, PRESETS, Study, plan
@@ -22,7 +24,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     command: Callable[[argparse.Namespace], int] = options.command
     try:
-        return command(options)
+        status = command(options)
+        sys.stdout.flush()
+        return status
+    except BrokenPipeError:
+        # Whoever read the output has gone, as `head` does: nothing is left to say, at exit neither.
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
     except LthError as error:
         print(f"lth: {error}", file=sys.stderr)
         return 1
@@ -146,6 +155,13 @@ def _plan(options: argparse.Namespace) -> int:
         )
     if jobs:
         print(f"{len(jobs)} runs to do: {_how_long(jobs, default_workers())}")
+    for other in (reference_store(), *other_packs(), shipped_store()):
+        held = sum(other.has(run) for job in jobs for run in job.runs)
+        if held and other.files.url != store.files.url:
+            print(
+                f"{held} of these are recorded in {other.files.url} already: the book reads "
+                f"them there, and `lth run` would make them again in {store.files.url}"
+            )
     if lack := data.lacking(job.study for job in jobs):
         print(f"before they can run: {lack}")
     return 0
@@ -154,6 +170,8 @@ def _plan(options: argparse.Namespace) -> int:
 def _verify(options: argparse.Namespace) -> int:
     usual = [open_store(), shipped_store(), reference_store(), *other_packs()]
     stores = [store_at(options.store)] if options.store else usual
+    if options.store and not stores[0].files.exists(""):
+        raise RecordError(f"{options.store} is not there: name a folder or URL of records")
     any_damaged = False
     for store in stores:
         runs = store.runs()

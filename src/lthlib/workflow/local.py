@@ -109,6 +109,7 @@ def run(
     if workers is not None and workers < 1:
         raise StudyError(f"workers: {workers} is no number of processes; give 1 or more")
     count = min(len(jobs), workers or default_workers())
+    store.files.check_shared()
     say(
         f"{len(jobs)} of {len(names)} runs to do in {count} processes; "
         f"records go to {store.files.url}"
