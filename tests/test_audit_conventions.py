@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from audited_tables import TOLD, honest, in_folds, of_classes
+from audited_tables import TOLD, honest, in_folds, in_medians, of_classes
 from lthlib.report.audit import audit_table
 
 ROWS = 1000
@@ -40,6 +40,10 @@ KINDS: dict[str, tuple[Any, dict[str, Any]]] = {
         lambda: of_classes(ROWS, items=60, runs=1, classes=2, average="weighted", seed=7),
         {"runs": 1, "items": 60, "classes": 2, "average": "classes"},
     ),
+    "medians of runs": (
+        lambda: in_medians(ROWS, items=57, runs=4, seed=9),
+        {"items": 57, "classes": 2, "average": "binary"},
+    ),
     "unequal folds": (
         lambda: in_folds(ROWS, items=103, folds=5, seed=8),
         {"runs": 5, "items": 103, "positives": 52, "test_set": "folds"},
@@ -56,6 +60,8 @@ def test_no_honest_table_is_called_impossible(kind: str) -> None:
         found = audit_table(table, **conventions)
         wrong = found[found["verdict"] == "impossible"]
         assert wrong.empty, wrong["why"].iloc[0]
+    if "runs" not in told:
+        return  # nothing says that they are no means
     # Told what it is, nothing is left open either.
     assert (audit_table(table, **told)["verdict"] != "depends").all()
 

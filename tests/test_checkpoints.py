@@ -271,3 +271,31 @@ def test_the_same_weights_under_two_names_are_refused(tmp_path: Path) -> None:
     torch.save({f"{w}uniter.pooler.dense.bias": torch.zeros(64) for w in ("", "module.")}, path)
     with pytest.raises(WeightsError, match="the same weights twice"):
         load_checkpoint(built("uniter"), path)
+
+
+def test_what_is_no_checkpoint_is_said_and_no_unsafe_way_is_offered(tmp_path: Path) -> None:
+    path = tmp_path / "model.pt"
+    for content, said in (
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:a\n", "Git LFS pointer"),
+        (b"<!DOCTYPE html><html></html>", "a web page"),
+    ):
+        path.write_bytes(content)
+        with pytest.raises(WeightsError, match=said) as caught:
+            read_weights(path)
+        assert "weights_only" not in str(caught.value)
+    torch.save(small(), path)  # a whole model: code would have to run
+    with pytest.raises(WeightsError, match="it holds more than tensors") as caught:
+        read_weights(path)
+    assert "weights_only" not in str(caught.value)
+
+
+def test_a_checkpoint_with_masks_beside_its_weights_is_told_to_fold_them(tmp_path: Path) -> None:
+    pruned = {}
+    for name, value in original(small()).items():
+        if name.endswith(".weight") and value.dim() == 2 and "layer." in name:
+            pruned |= {f"{name}_orig": value, f"{name}_mask": (value > 0).float()}
+        else:
+            pruned[name] = value
+    torch.save(pruned, tmp_path / "pruned.pt")
+    with pytest.raises(WeightsError, match=r"torch\.nn\.utils\.prune\.remove\(module, name\)"):
+        load_checkpoint(small(), tmp_path / "pruned.pt")

@@ -388,12 +388,12 @@ def test_a_table_that_is_cut_says_where(tmp_path: Path, change: Any, fault: str)
 
 
 def test_another_number_of_regions_is_named_by_image(tmp_path: Path) -> None:
-    path = tmp_path / "obj36.tsv"
-    short = made("b.jpg")
-    short = ImageRegions("b.jpg", short.features[:-1], short.boxes[:-1], short.size)
-    path.write_bytes(tsv_line(made("a.jpg")) + tsv_line(short))
-    with pytest.raises(FeatureError, match=r"'b.jpg' has features of 2 regions .* 3 regions are"):
-        import_regions(open_source("lxmert-tsv", path), tmp_path / "store", extractor="X101")
+    path = write_openi(tmp_path / "regions.pkl")
+    held = openi_content()
+    features, boxes, size = held[(name := list(held)[1])]
+    path.write_bytes(pickle.dumps({**held, name: (features[:-1], boxes[:-1], size)}))
+    with pytest.raises(FeatureError, match=rf"{name!r} has features of 2 regions .* 3 regions are"):
+        import_regions(open_source("openi", path), tmp_path / "store", extractor="X101")
 
 
 def test_arrays_must_belong_together(tmp_path: Path) -> None:
@@ -566,3 +566,98 @@ def survives(kind: str, root: Path, target: Path) -> bool:
     assert np.isfinite(kept.features(every)).all()
     assert ((boxes >= 0) & (boxes <= 1)).all() and (boxes[..., 2:] >= boxes[..., :2]).all()
     return True
+
+
+# -- files as people have them --------------------------------------------------------------------
+def test_several_files_make_one_store_and_an_image_in_two_is_named(tmp_path: Path) -> None:
+    parts = [tmp_path / "train.tsv", tmp_path / "val.tsv"]
+    for path, names in zip(parts, (NAMES[:2], NAMES[2:]), strict=True):
+        path.write_bytes(b"".join(tsv_line(made(name)) for name in names))
+    joined = import_regions(open_source("lxmert-tsv", *parts), tmp_path / "one", extractor="x")
+    assert joined.images == NAMES
+    with pytest.raises(FeatureError, match="2 images are in two of the files, 'a.jpg'"):
+        open_source("lxmert-tsv", parts[0], parts[0])
+    with pytest.raises(FeatureError, match="by one command that names them all"):
+        import_regions(open_source("lxmert-tsv", parts[1]), tmp_path / "one", extractor="x")
+
+
+def test_an_import_goes_on_from_the_same_file_only(tmp_path: Path) -> None:
+    """Planted fault: the second file has the same images and other features."""
+    lines = [tsv_line(made(name)) for name in NAMES]
+    (tmp_path / "cut.tsv").write_bytes(b"".join([*lines[:2], lines[2][:-9] + b"\n"]))
+    (tmp_path / "other.tsv").write_bytes(b"".join(lines))
+    with pytest.raises(FeatureError, match="line 3"):
+        import_regions(
+            open_source("lxmert-tsv", tmp_path / "cut.tsv"), tmp_path / "s", extractor="x"
+        )
+    with pytest.raises(FeatureError, match=r"half written .* from another file"):
+        import_regions(
+            open_source("lxmert-tsv", tmp_path / "other.tsv"), tmp_path / "s", extractor="x"
+        )
+
+
+@pytest.mark.parametrize("kind", sources.FORMATS)
+def test_a_fingerprint_is_of_the_whole_content(tmp_path: Path, kind: str) -> None:
+    path = WRITERS[kind](tmp_path / kind)
+    before = open_source(kind, path).fingerprint
+    assert before == open_source(kind, path).fingerprint
+    target = path / "features.pt" if path.is_dir() else path
+    content = bytearray(target.read_bytes())
+    content[len(content) // 2] ^= 1
+    target.write_bytes(bytes(content))
+    try:
+        after = open_source(kind, path).fingerprint
+    except FeatureError:
+        return
+    assert after != before
+
+
+def test_bottom_up_attentions_own_columns_are_read(tmp_path: Path) -> None:
+    lines = []
+    for number, name in enumerate(NAMES, start=9):
+        cells = tsv_line(made(name)).rstrip(b"\n").split(b"\t")
+        lines.append(b"\t".join([b"%d" % number, cells[2], cells[1], *cells[7:]]) + b"\n")
+    (tmp_path / "six.tsv").write_bytes(b"".join(lines))
+    ours = import_regions(
+        open_source("lxmert-tsv", tmp_path / "six.tsv"), tmp_path / "six", extractor="x"
+    )
+    theirs = written(tmp_path / "store")
+    assert ours.images == ("000000000009", "000000000010", "000000000011")
+    rows = np.arange(3)
+    assert np.array_equal(ours.features(rows), theirs.features(rows))
+    assert np.allclose(ours.boxes(rows), theirs.boxes(rows))
+
+
+def test_numbers_of_regions_that_differ_are_told_before_anything_is_written(tmp_path: Path) -> None:
+    few = ImageRegions("d", np.ones((1, DIM)), np.array([[0, 0, 4, 4]]), (40.0, 20.0))
+    (tmp_path / "t.tsv").write_bytes(tsv_line(made("a")) + tsv_line(few))
+    with pytest.raises(FeatureError, match="its images have 1 to 3 regions"):
+        open_source("lxmert-tsv", tmp_path / "t.tsv")
+
+
+def test_cocos_images_are_found_by_their_number(tmp_path: Path) -> None:
+    kept = written(
+        tmp_path / "s", images=("COCO_train2014_000000000009", "COCO_val2014_000000000012", "12")
+    )
+    names = ["000000000009.jpg", "val2014/COCO_val2014_000000000012.jpg", "000000000012", "12"]
+    assert kept.rows(names).tolist() == [0, 1, 1, 2]
+    assert "000000000009.jpg" in kept and "000000000010.jpg" not in kept
+    # A number that two images have finds neither.
+    both = ("COCO_train2014_000000000009", "COCO_test2015_000000000009", "x")
+    twice = written(tmp_path / "t", images=both)
+    with pytest.raises(FeatureError, match="no regions of 1 image"):
+        twice.rows(["000000000009.jpg"])
+    assert twice.rows(both).tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\n", "a Git LFS pointer"),
+        (b"<!DOCTYPE html><html></html>", "a web page"),
+    ],
+)
+def test_pointers_and_pages_are_named(tmp_path: Path, content: bytes, said: str) -> None:
+    (tmp_path / "t.tsv").write_bytes(content)
+    with pytest.raises(FeatureError, match=said):
+        open_source("lxmert-tsv", tmp_path / "t.tsv")

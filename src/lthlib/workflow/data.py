@@ -25,7 +25,9 @@ def add_commands(add: Add) -> None:
     _add_folder(data)
     features = add("features", _features, "keep region features in a store, or check one")
     features.epilog = (
-        "Formats: lxmert-tsv (a file), vsr (a folder with features.pt, boxes.pt and names.txt), "
+        "Formats: lxmert-tsv (LXMERT's tables of COCO, train2014_obj36.tsv and val2014_obj36.tsv, "
+        "which its authors publish beside their code), vsr (a folder with features.pt, boxes.pt "
+        "and names.txt), "
         "openi (a pickle), npz and hdf5 (arrays images, features, boxes and, where boxes are in "
         "pixels, sizes). extract reads a folder of images with torchvision's Faster R-CNN. follow "
         "makes regions up: their boxes follow the captions of a task for a known share of items. "
@@ -33,7 +35,10 @@ def add_commands(add: Add) -> None:
     )
     features.add_argument("action", choices=("import", "extract", "follow", "check"))
     features.add_argument("name", help="name of the store in the data folder")
-    features.add_argument("source", nargs="?", type=Path, help="what to read")
+    features.add_argument(
+        "source", nargs="*", type=Path,
+        help="what to read: a file or folder, or for import several files that make one store",
+    )  # fmt: skip
     features.add_argument("--format", help="import: of the source")
     features.add_argument("--extractor", default="not said", help="who made the features")
     features.add_argument("--half", action="store_true", help="16 bits: half the disk, 3 digits")
@@ -91,7 +96,7 @@ def _import(options: argparse.Namespace, folder: Path) -> int:
 
     if not options.format or not options.source:
         raise FeatureError("give --format and what to import: see `lth features --help`")
-    source = open_source(options.format, options.source)
+    source = open_source(options.format, *options.source)
     kept = import_regions(
         source,
         folder,
@@ -108,15 +113,15 @@ def _extract(options: argparse.Namespace, folder: Path) -> int:
 
     from lthlib.lab.features.extract import Extractor, Grid, Regions, extract_folder, pretrained
 
-    if not options.source:
-        raise FeatureError("give a folder of images: see `lth features --help`")
+    if len(options.source) != 1:
+        raise FeatureError("give one folder of images: see `lth features --help`")
     extractor: Regions
     if options.by == "grid":
         extractor = Grid()
     else:
         detector = pretrained().to("cuda" if torch.cuda.is_available() else "cpu")
         extractor = Extractor(detector, regions=options.regions, overlap=options.overlap)
-    print(_told(extract_folder(extractor, options.source, folder, half=options.half, say=_said)))
+    print(_told(extract_folder(extractor, options.source[0], folder, half=options.half, say=_said)))
     return 0
 
 
@@ -156,7 +161,7 @@ def _check(options: argparse.Namespace, folder: Path) -> int:
     kept.verify()
     print(_told(kept))
     if options.task:
-        load(options.task, features=options.name)
+        load(options.task, features=options.name, folder=options.folder)
         print(f"it has regions for every item of {options.task}")
     return 0
 

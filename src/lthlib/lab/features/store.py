@@ -14,6 +14,8 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,7 +46,8 @@ NAMED = 5
 class Plan:
     """What a store will hold. images: unique names in order; extractor: who made the features.
 
-    dtype: F32, or F16 for half the disk and three digits.
+    dtype: F32, or F16 for half the disk and three digits; source: a fingerprint of where they come
+    from, so that a store never goes on from another one.
     """
 
     images: tuple[str, ...]
@@ -52,6 +55,7 @@ class Plan:
     feature_dim: int
     extractor: str
     dtype: str = "F32"
+    source: str = ""
 
     def check(self) -> None:
         """Raises FeatureError for a plan that cannot be."""
@@ -99,6 +103,7 @@ class RegionStore:
         self._features = layout.open(path, "features")
         self._boxes = layout.open(path, "boxes")
         self._rows = {image: row for row, image in enumerate(self.images)}
+        self._of_coco = _by_number(self.images)
 
     @property
     def digest(self) -> str:
@@ -109,18 +114,29 @@ class RegionStore:
         return len(self.images)
 
     def __contains__(self, image: object) -> bool:
-        return image in self._rows
+        return self._row(str(image)) is not None
+
+    def _row(self, image: str) -> int | None:
+        """The row of an image under its own name, or another of COCO's names for it."""
+        return self._rows.get(image, self._of_coco.get(_number(image) or ""))
 
     def rows(self, images: Iterable[str]) -> NDArray[np.int64]:
-        """The row of each image. Raises FeatureError that lists images which are not there."""
+        """The row of each image. Raises FeatureError that lists images which are not there.
+
+        COCO's images go by their number: COCO_train2014_000000000009 (LXMERT's tables) and
+        000000000009.jpg (VSR's) are one image.
+        """
         wanted = list(images)
-        missing = list(dict.fromkeys(image for image in wanted if image not in self._rows))
+        found = [self._row(image) for image in wanted]
+        missing = list(
+            dict.fromkeys(i for i, row in zip(wanted, found, strict=True) if row is None)
+        )
         if missing:
             raise FeatureError(
                 f"{self.folder} has no regions of {_counted(missing)}: {_some(missing)}; extract "
                 "them too, or leave out the items that need them"
             )
-        return np.array([self._rows[image] for image in wanted], dtype=np.int64)
+        return np.array(found, dtype=np.int64)
 
     def features(self, rows: NDArray[np.int64]) -> Floats:
         """[n, R, D] of these rows, as a new array in memory."""
@@ -134,6 +150,22 @@ class RegionStore:
         """Read everything once. Raises FeatureError where the content is not what was written."""
         if file_sha256(self.folder / REGIONS) != self.about["sha256"][REGIONS]:
             raise FeatureError(f"{self.folder / REGIONS} is damaged: make the store again")
+
+
+_COCO = re.compile(r"(?:.*/)?(?:COCO_(?:train|val|test)20\d\d_)?(\d{12})(?:\.jpe?g)?")
+
+
+def _number(image: str) -> str | None:
+    """COCO's number of an image, twelve digits; None for a name of another kind."""
+    match = _COCO.fullmatch(image)
+    return match[1] if match else None
+
+
+def _by_number(images: Iterable[str]) -> dict[str, int]:
+    """Rows by COCO's number, where it belongs to one image only."""
+    numbers = [(number, row) for row, image in enumerate(images) if (number := _number(image))]
+    counts = Counter(number for number, _ in numbers)
+    return {number: row for number, row in numbers if counts[number] == 1}
 
 
 def _about(folder: Path) -> dict[str, Any]:
@@ -264,7 +296,10 @@ class StoreWriter:
         self._unmarked = 0
         self._lock = FileLock(self.folder / LOCK, timeout=0)
         if (self.folder / ABOUT).exists():
-            raise FeatureError(f"{self.folder} holds a finished store: name another folder")
+            raise FeatureError(
+                f"{self.folder} holds a finished store: name another; features that lie in several "
+                "files are imported by one command that names them all"
+            )
         with _on_disk(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
             self._begin()
@@ -274,13 +309,14 @@ class StoreWriter:
 
     def _begin(self) -> None:
         """Lay out the files, unless an earlier writer with the same plan has."""
-        mark = to_json({**self.plan.shape(), "names": _digest_of(self.plan.images)})
+        about = {"names": _digest_of(self.plan.images), "source": self.plan.source}
+        mark = to_json({**self.plan.shape(), **about})
         path = self.folder / PLAN
         if path.exists():
             if path.read_bytes() != mark:
                 raise FeatureError(
-                    f"{self.folder} is half written with other images or settings: name another "
-                    "folder, or remove it"
+                    f"{self.folder} is half written with other images or settings, or from another "
+                    "file: name another store, or remove this one"
                 )
             if (self.folder / REGIONS).exists():  # stopped while it finished
                 (self.folder / REGIONS).replace(self.folder / WRITING)

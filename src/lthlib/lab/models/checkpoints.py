@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from lthlib.errors import WeightsError
+from lthlib.foreign import kind_of_file
 from lthlib.lab.models.model import VLModel
 from lthlib.lab.models.starts import HEAD
 from lthlib.lab.models.uniter import UniterConfig
@@ -61,6 +62,7 @@ NAMINGS = {
         ),
     ),
 }
+_MASK = "_mask"  # of torch.nn.utils.prune, beside a weight that ends with _orig
 _WRAPPER = "module."  # of torch's DataParallel
 _OLD_NORMS = {".gamma": ".weight", ".beta": ".bias"}  # of TensorFlow's BERT
 _BUFFERS = (".position_ids", ".visual_position_ids", ".token_type_ids")  # of older transformers
@@ -92,7 +94,14 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # on a damaged file torch's unpickler raises whatever it stumbles on
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise WeightsError(f"{path}: cannot be read as weights ({reason}); fetch it anew") from None
+        # What torch advises, to read it with weights_only=False, would run the code of a stranger.
+        if "eights only load failed" in reason:
+            reason = "it holds more than tensors"
+        what = kind_of_file(path)
+        # A torch file is a ZIP archive itself.
+        what = "" if "ZIP" in what else what
+        told = f"it is {what}" if what else f"{reason}; fetch it anew"
+        raise WeightsError(f"{path}: cannot be read as weights: {told}") from None
     if not isinstance(content, dict) or not all(isinstance(v, Tensor) for v in content.values()):
         raise WeightsError(f"{path}: holds other things than named tensors; give a state dict")
     return content
@@ -118,6 +127,12 @@ def load_checkpoint(model: VLModel, path: Path) -> Account:
     or a parameter of the encoder is missing from it or has another shape.
     """
     naming, weights = NAMINGS[model.name], read_weights(path)
+    if masks := [key for key in weights if key.endswith(_MASK)]:
+        raise WeightsError(
+            f"{path}: pruned by torch.nn.utils.prune, whose masks are apart from the weights "
+            f"({masks[0]} and {len(masks) - 1} more): fold them first, by "
+            "torch.nn.utils.prune.remove(module, name), and save again"
+        )
     named = {key: _our_name(key, naming) for key in weights}
     left_out = {key for key, ours in named.items() if ours is None}
     state = {ours: weights[key] for key, ours in named.items() if ours is not None}

@@ -41,6 +41,7 @@ def load(
     cache: Path | str | None = None,
     features: str | None = None,
     pieces: WordPieces | None = None,
+    folder: Path | str | None = None,
 ) -> Task:
     """The task `name`, made from `data_seed` or found in the folder `cache`.
 
@@ -48,6 +49,7 @@ def load(
     items everywhere. The three parts share no digit image, whatever the seeds. Published tasks
     come from the data folder instead, with the region features that are named
     (:func:`lthlib.lab.tasks.published.load`). pieces: how to split texts; whole words unless given.
+    folder: the data folder, in place of the usual one.
     Raises TaskError for an unknown name, a seed below 0, or a count that cannot be.
     """
     own = name.startswith(published.OWN)
@@ -55,14 +57,14 @@ def load(
         raise TaskError(unknown("task", name, known))
     asked = {"train": train_items, "validation": validation_items, "test": test_items}
     if own or name not in TASKS:
-        return published.load(name, features=features, items=asked, pieces=pieces)
+        return published.load(name, features=features, items=asked, pieces=pieces, folder=folder)
     if not _whole(data_seed) or data_seed < 0:
         raise TaskError(f"data_seed must be a whole number from 0, not {data_seed!r}")
     recipe = _RECIPES[name]
-    folder = default_folder() if cache is None else Path(cache)
+    place = default_folder() if cache is None else Path(cache)
     counts = {part: _count(recipe, cast(Part, part), value) for part, value in asked.items()}
     splits = {
-        part: _split(recipe, cast(Part, part), n, data_seed, folder, pieces)
+        part: _split(recipe, cast(Part, part), n, data_seed, place, pieces)
         for part, n in counts.items()
     }
     return Task(

@@ -35,10 +35,12 @@ IMPOSSIBLE, CONSTANT = "impossible", "constant answer"
 TWO_ANSWERS = "there are two answers"
 OF_TRUE_ANSWER = "precision, recall and F1 are those of True answers, not averages over classes"
 SAME_ITEMS = "every run answers the same items"
+OF_MEANS = "numbers of several runs are means, not medians"
 ASSUMPTIONS = {
     TWO_ANSWERS: "--classes with their number",
     OF_TRUE_ANSWER: "--average binary or classes",
     SAME_ITEMS: "--test-set same or folds",
+    OF_MEANS: "--runs with their number, if they are means",
 }
 # Counts are compared as counts: a gap this small is the last bits of a float.
 COUNT_FLOATS = 1e-6

@@ -16,26 +16,13 @@ from pathlib import Path
 import pandas as pd
 
 from lthlib.errors import RecordError, reason
+from lthlib.foreign import kind_of
 from lthlib.report.audit.table import UNDERSTOOD
 
 MOST_BYTES = 50_000_000
 MOST_TITLES = 20
 """Lines above the header that are looked through."""
 _SEPARATORS = (",", ";", "\t")
-# What a file is that is no text table, by its first bytes.
-_OTHERS = (
-    (b"PK\x03\x04", "a ZIP archive or an Excel file: save the table as CSV"),
-    (b"\xd0\xcf\x11\xe0", "an old Excel file: save the table as CSV"),
-    (b"\x1f\x8b", "compressed by gzip: unpack it first"),
-    (b"BZh", "compressed by bzip2: unpack it first"),
-    (b"\xfd7zXZ", "compressed by xz: unpack it first"),
-    (b"%PDF", "a PDF: copy the table into a CSV file"),
-    (
-        b"version https://git-lfs",
-        "a Git LFS pointer and not the file: fetch it with `git lfs pull`",
-    ),
-    (b"<", "a web page or XML: save the table as CSV"),
-)
 _DECIMAL_COMMA = re.compile(r"^\s*([-\u2010-\u2015\u2212+]?\d+),(\d+\s*%?)\s*$")
 _THOUSANDS = re.compile(r"^\s*\d{1,3}(,\d{3})+\s*$")
 _IN_PERCENT = re.compile(r"[\s,]*[(\[]?\s*%\s*[)\]]?$")
@@ -98,9 +85,8 @@ def _text(path: Path) -> str:
         raise RecordError(f"cannot be read: {reason(error)}") from None
     if len(data) > MOST_BYTES:
         raise RecordError(f"more than {MOST_BYTES:,} bytes: this is no table of printed numbers")
-    for start, what in _OTHERS:
-        if data.lstrip().startswith(start):
-            raise RecordError(f"not a CSV file, but {what}")
+    if what := kind_of(data):
+        raise RecordError(f"not a CSV file, but {what}; save the table as CSV")
     encoding = "utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
     try:
         text = data.decode(encoding)

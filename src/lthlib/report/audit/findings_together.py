@@ -327,7 +327,8 @@ def fidelity_beyond_bounds() -> Finding:
         keys = pd.MultiIndex.from_frame(entries[["model", left]])
         found = share.reindex(keys).to_numpy()
         entries[f"positive_share_{name}"] = [f"{max(q, 0):.4f}" for q in found]
-    columns = ["fidelity", "positive_share_dense", "positive_share_pruned"]
+    entries["runs"] = [admitted_runs(str(model), "concluding")[0] for model in entries["model"]]
+    columns = ["fidelity", "positive_share_dense", "positive_share_pruned", "runs"]
     entries["out"] = audit_table(entries[columns], classes=2)["verdict"] == "impossible"
     lr = published.select(pruning_set="lr", metric="fidelity")
     off = lr[(lr["row"] != lr["column"]) & ~lr["table"].str.contains("first printing")]
