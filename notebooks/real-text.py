@@ -118,6 +118,7 @@ for part in reports:
     number("real-text-reports", findings.blind_sentence(part, rules[real_text.REPORTS]))
     say(findings.blind_sentence(part, rules[real_text.REPORTS]))
     say(findings.ranking_sentence(part, rules[real_text.REPORTS]))
+    say(findings.lengths_sentence(found))
     show(tables.ladder_figure(part, rules[real_text.REPORTS], "auc"), "real-text-reports-auc")
     show(tables.part_table(part, rules[real_text.REPORTS]), "real-text-reports-table")
 

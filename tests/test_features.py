@@ -575,9 +575,9 @@ def test_several_files_make_one_store_and_an_image_in_two_is_named(tmp_path: Pat
         path.write_bytes(b"".join(tsv_line(made(name)) for name in names))
     joined = import_regions(open_source("lxmert-tsv", *parts), tmp_path / "one", extractor="x")
     assert joined.images == NAMES
-    with pytest.raises(FeatureError, match="2 images are in two of the files, 'a.jpg'"):
+    with pytest.raises(FeatureError, match="2 images are in two of the files"):
         open_source("lxmert-tsv", parts[0], parts[0])
-    with pytest.raises(FeatureError, match="by one command that names them all"):
+    with pytest.raises(FeatureError, match="command that names them all"):
         import_regions(open_source("lxmert-tsv", parts[1]), tmp_path / "one", extractor="x")
 
 

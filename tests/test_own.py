@@ -10,11 +10,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from lthlib.errors import StudyError, TaskError
 from lthlib.lab import corpora
-from lthlib.lab.tasks import load
+from lthlib.lab.features.extract import read_pixels
+from lthlib.lab.tasks import load, vocabulary
 from lthlib.lab.tasks.own import read_own, table_file
+from lthlib.lab.tasks.published import PUBLISHED
+from lthlib.real_text import READ_WORDS
 from lthlib.study import Study
 
 
@@ -101,7 +105,7 @@ def test_tables_that_will_not_do(
         ("t.csv", b'image,text,label\na,"b,c\n', "no CSV that can be read"),
         ("t.jsonl", b'{"image": "a", "text": "b", "label": 1}\n{"image": \n', "row 2 is no JSON"),
         ("t.jsonl", b"[1, 2]\n", "row 1 is no object"),
-        ("t.jsonl", b"<!DOCTYPE html>\n", "row 1 is no JSON"),
+        ("t.jsonl", b"<!DOCTYPE html>\n", "is no table, but a web page"),
         ("t.jsonl", b"[" * 100_000, "row 1 is no JSON"),
     ],
 )
@@ -165,3 +169,90 @@ def test_damaged_tables_give_one_line_or_a_table(tmp_path: Path, name: str) -> N
             refused += 1
             assert "\n" not in str(error) and len(str(error)) < 1000
     assert refused > 50
+
+
+# -- tables as people have them -------------------------------------------------------------------
+PLAIN = "image,text,label\n" + "".join(
+    f"{i:02d}.png,the cat {i},{['no', 'yes'][i % 2]}\n" for i in range(60)
+)
+AS_SAVED = {
+    "semicolons": PLAIN.replace(",", ";"),
+    "tabs": PLAIN.replace(",", "\t"),
+    "capitals and blanks": PLAIN.replace("image,text,label", " Image , TEXT,Label"),
+    "a title above": f"My pictures,,\n\n{PLAIN}",
+    "carriage returns": PLAIN.replace("\n", "\r\n"),
+    "empty lines": PLAIN.replace("\n", "\n\n"),
+    "empty columns": PLAIN.replace("\n", ",,\n"),
+    "a column of its own": PLAIN.replace("\n", ",x\n").replace("label,x", "label,remark"),
+}
+
+
+@pytest.mark.parametrize("how", AS_SAVED)
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_a_table_reads_alike_however_it_was_saved(tmp_path: Path, how: str, encoding: str) -> None:
+    (tmp_path / "plain.csv").write_text(PLAIN)
+    (tmp_path / "saved.csv").write_bytes(AS_SAVED[how].encode(encoding))
+    plain, saved = (read_own(tmp_path / f"{name}.csv") for name in ("plain", "saved"))
+    assert plain[1] == saved[1]
+    for part, items in plain[0].items():
+        pd.testing.assert_frame_equal(items, saved[0][part])
+
+
+def test_paths_of_windows_and_empty_lines_of_json_are_read(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text(PLAIN.replace("\n0", "\nsub\\0"))
+    parts, _ = read_own(tmp_path / "t.csv")
+    assert any(image.startswith("sub/0") for image in parts["train"]["image"])
+    lines = [json.dumps(row) for row in rows()]
+    (tmp_path / "t.jsonl").write_text("\n\n".join(lines) + "\n\n")
+    assert sum(map(len, read_own(tmp_path / "t.jsonl")[0].values())) == 60
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (PLAIN.replace("label", "label,text"), "column .text. is there twice"),
+        (PLAIN.replace("03.png,the cat 3", '03.png,"the cat 3'), "row 4 .* line"),
+        (PLAIN.replace("image", "imgae"), "no column 'image' .*did you mean 'imgae'"),
+        (PLAIN.replace(",no", ",Yes"), "differ in case alone"),
+        ("version https://git-lfs.github.com/spec/v1\n", "Git LFS pointer"),
+        ("PK\x03\x04", "a ZIP archive"),
+    ],
+)  # fmt: skip
+def test_faults_of_a_table_name_the_place(tmp_path: Path, text: str, said: str) -> None:
+    (tmp_path / "t.csv").write_text(text)
+    with pytest.raises(TaskError, match=said) as caught:
+        read_own(tmp_path / "t.csv")
+    assert "\n" not in str(caught.value)
+
+
+# -- pictures -------------------------------------------------------------------------------------
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
+def test_what_is_transparent_lies_on_white(tmp_path: Path, mode: str) -> None:
+    """Drawings on a transparent ground: their hidden colour, mostly black, must never show."""
+    drawing = Image.new("RGBA", (8, 8), (0, 0, 0, 0))
+    drawing.paste((0, 0, 0, 255), (2, 2, 5, 5))
+    if mode == "P":
+        drawing = drawing.convert("P")
+        drawing.info["transparency"] = drawing.getpixel((0, 0))
+        drawing.putpixel((2, 2), 7)
+    else:
+        drawing = drawing.convert(mode)
+    drawing.save(tmp_path / "d.png")
+    pixels = read_pixels(tmp_path / "d.png")
+    assert (pixels[0, 0] == 255).all() and pixels.min() < 255
+
+
+def test_an_opaque_image_stays_as_it_is(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (6, 7, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "o.png")
+    assert np.array_equal(read_pixels(tmp_path / "o.png"), pixels)
+
+
+# -- texts ----------------------------------------------------------------------------------------
+def test_a_text_is_cut_where_models_stop_reading() -> None:
+    text = "One two, three. Four"
+    assert [vocabulary.cut(text, n) for n in (0, 2, 3, 5, 9)] == [
+        "", "One two", "One two,", "One two, three.", text
+    ]  # fmt: skip
+    assert vocabulary.words(vocabulary.cut(text, 3)) == vocabulary.words(text)[:3]
+    assert PUBLISHED["open-i"].width - 2 == READ_WORDS

@@ -12,6 +12,10 @@ from typing import Any
 Cell = Mapping[str, Any]
 
 CAPTIONS, REPORTS = "vsr-random", "open-i"
+READ_WORDS = 62
+"""Words and marks of a text that models read: 64 places, less that of its beginning and its end."""
+REPORTS_READ = f"Open-I, first {READ_WORDS} words"
+"""Baselines of as much of a report as models read."""
 FEATURES = "follow-90"
 """Name of the store of regions."""
 SHARE = 0.9

@@ -25,6 +25,7 @@ import torch
 from lthlib.errors import LthError
 from lthlib.lab import corpora, provenance
 from lthlib.lab.tasks import Split, load
+from lthlib.lab.tasks.vocabulary import cut, words
 from lthlib.lab.text_only import (
     SETTINGS,
     Tables,
@@ -33,6 +34,7 @@ from lthlib.lab.text_only import (
     resplit_tables,
     reversed_choice,
 )
+from lthlib.real_text import READ_WORDS, REPORTS_READ
 from lthlib.records import project_root
 
 
@@ -48,9 +50,30 @@ def vsr(folder: Path) -> Tables:
 
 
 def openi(folder: Path) -> Tables:
-    """Open-I: what the report says about the findings that were labelled from it."""
+    """Open-I: what the report says about the findings that were labelled from it.
+
+    Models read the beginning of a report, so that the same rules are judged on that too; lengths
+    say how many reports are longer.
+    """
     parts = corpora.read_openi(folder)
-    return finding_tables("Open-I", parts["train"], parts["test"], corpora.OPENI_FINDINGS)
+    begun = {
+        name: part.assign(text=part["text"].map(lambda text: cut(text, READ_WORDS)))
+        for name, part in parts.items()
+    }
+    found = [
+        finding_tables(data, own["train"], own["test"], corpora.OPENI_FINDINGS)
+        for data, own in (("Open-I", parts), (REPORTS_READ, begun))
+    ]
+    lengths = [
+        {
+            "data": "Open-I",
+            "part": name,
+            "items": len(part),
+            "longer": sum(len(words(text)) > READ_WORDS for text in part["text"]),
+        }
+        for name, part in parts.items()
+    ]
+    return _joined([*found, {"lengths": lengths}])
 
 
 def embedded() -> Tables:

@@ -22,7 +22,9 @@ from PIL import Image
 from scipy import stats
 
 from lthlib.errors import LthError, RecordError, reason
+from lthlib.opaque import on_white
 from lthlib.packs import store_at
+from lthlib.real_text import READ_WORDS
 from lthlib.records import RecordStore
 from lthlib.report.baselines.tables import RULES, SHOWN, Answer, Baselines, dense_of, rows_of
 from lthlib.report.exhibits import Exhibit, in_order, model_name, sparsity_text
@@ -45,7 +47,7 @@ from lthlib.report.words import counted, finished, listed
 from lthlib.study import Study
 
 ABOUT = "own.json"
-TABLES = ("answers", "shared", "resplits", "findings", "averages", "parts")
+TABLES = ("answers", "shared", "resplits", "findings", "averages", "parts", "lengths")
 FLIPPED = 12
 """How many test items are shown."""
 SAMPLE = 4
@@ -148,7 +150,7 @@ def given_sentence(given: Given) -> str:
     text = f"`{given.name}`: {items} with {counted(given.pictures, 'image')}."
     if (first.lower(), second.lower()) != ("false", "true"):
         text += f" Below, True stands for the label `{second}` and False for `{first}`."
-    return text + _seen_in_training(given.counts)
+    return text + _seen_in_training(given.counts) + _unread(given.counts)
 
 
 def _seen_in_training(counts: pd.DataFrame) -> str:
@@ -160,6 +162,25 @@ def _seen_in_training(counts: pd.DataFrame) -> str:
         f" {test['of_training']:,} of {test['items']:,} test items show an image, by its pixels, "
         "that training shows too: on these a model can know the image by heart."
     )
+
+
+def _unread(counts: pd.DataFrame) -> str:
+    """How many texts are cut, and how many have no word that models know."""
+    if "longer" not in counts:
+        return ""  # made before this was counted
+    items, longer, strange = (int(counts[name].sum()) for name in ("items", "longer", "strange"))
+    told = ""
+    if longer:
+        told += (
+            f" {longer:,} of {items:,} texts are longer than the {READ_WORDS} words and marks that "
+            "are read, by models and by the text model beside them."
+        )
+    if strange:
+        told += (
+            f" {strange:,} of {items:,} texts have no word that models know, which is one that at "
+            "least two training texts have: to models these are all alike."
+        )
+    return told
 
 
 def given_table(given: Given) -> Exhibit:
@@ -460,7 +481,7 @@ def picture(name: str, open_image: OpenImage) -> str:
 
 def _small(image: Image.Image) -> tuple[bytes, str]:
     """The image no larger than a thumbnail, as PNG or JPEG, whichever is smaller."""
-    plain = image.convert("RGB")
+    plain = on_white(image)
     plain.thumbnail((THUMBNAIL, THUMBNAIL))
     files = {}
     for kind, options in (("png", {"optimize": True}), ("jpeg", {"quality": 80})):

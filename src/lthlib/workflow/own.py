@@ -21,6 +21,7 @@ import json
 import os
 import re
 import shlex
+import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -28,6 +29,7 @@ from typing import TYPE_CHECKING, Any
 
 from lthlib.errors import FeatureError, RecordError, StudyError, TaskError, reason
 from lthlib.packs import pack
+from lthlib.real_text import READ_WORDS
 from lthlib.records import (
     Files,
     RecordStore,
@@ -118,6 +120,8 @@ def _own(options: argparse.Namespace) -> int:
     _studies(options, "own-data", "regions")  # what will not do is refused before images are read
     given = check(options.table, options.images, options.name, say=_print)
     _print(f"{given.told()}: all of them can be read")
+    for line in given.unread():
+        _print(line)
     regions = _Regions(options.by, options.cells, _digest(given.pixels))
     studies = _studies(options, given.task, regions.store)
     about = {**_about(given, options.images, studies), "command": command_line(options)}
@@ -173,6 +177,30 @@ class Given:
         """The table's name where the task looks for it."""
         return f"{self.task.removeprefix('own-')}{self.suffix}"
 
+    def unread(self) -> list[str]:
+        """What models will not read of the texts: what is too long, and words they do not know."""
+        import pandas as pd
+
+        from lthlib.lab.tasks.published import vocabulary_of
+        from lthlib.lab.tasks.vocabulary import words
+
+        every = pd.concat(self.parts.values())["text"]
+        longer = int(every.map(lambda text: len(words(text)) > READ_WORDS).sum())
+        known = set(vocabulary_of(self.parts["train"]["text"]))
+        strange = int(every.map(lambda text: not known & set(words(text))).sum())
+        lines = []
+        if longer:
+            lines.append(
+                f"{longer:,} of {len(every):,} texts are longer than the {READ_WORDS} words and "
+                "marks that models read: the rest is cut, for the text model as well"
+            )
+        if strange:
+            lines.append(
+                f"{strange:,} of {len(every):,} texts have no word that models know (one that at "
+                "least two training texts have): to models these are all alike"
+            )
+        return lines
+
     def told(self) -> str:
         items = sum(len(part) for part in self.parts.values())
         return f"{items:,} items with {len(self.pixels):,} images"
@@ -211,7 +239,9 @@ def check(
 
 
 def _checked_name(name: str | None, table: Path) -> str:
-    chosen = table.stem.lower() if name is None else name
+    # A file may be called anything; what a person typed is not changed behind their back.
+    own = re.sub(r"[^a-z0-9]+", "-", table.stem.lower()).strip("-")[:40].rstrip("-") or "data"
+    chosen = own if name is None else name
     if not _NAME.fullmatch(chosen) or len(chosen) > 40:
         raise TaskError(
             f"{chosen!r} will not do as a name: give --name with up to 40 small letters, digits "
@@ -251,6 +281,7 @@ def _pixels(table: Path, images: Path, names: Sequence[str], say: Say) -> dict[s
     if lost:
         raise TaskError(
             f"{len(lost):,} of {len(names):,} images are not in {images}: {_some(lost)}"
+            f"{_near(images, lost[0])}"
         )
     say(f"opening {len(names):,} images")
     found, broken = {}, {}
@@ -265,6 +296,20 @@ def _pixels(table: Path, images: Path, names: Sequence[str], say: Say) -> dict[s
         rest = f"; {len(broken) - 1:,} more: {_some(list(broken)[1:])}" if len(broken) > 1 else ""
         raise FeatureError(f"{first}{rest}")
     return found
+
+
+def _near(images: Path, name: str) -> str:
+    """A file that is called the same but for case, or for how its letters are coded."""
+
+    def plain(text: str) -> str:
+        return unicodedata.normalize("NFC", text).casefold()
+
+    there = (path.relative_to(images).as_posix() for path in images.rglob("*") if path.is_file())
+    same = next((other for other in there if plain(other) == plain(name)), None)
+    if same is None:
+        return ""
+    how = "case" if same.casefold() == name.casefold() else "how its letters are coded (Unicode)"
+    return f"; {same!r} is there, which differs in {how} alone"
 
 
 def _is_there(path: Path) -> bool:
@@ -412,15 +457,26 @@ def _about(given: Given, images: Path, studies: Sequence[Study]) -> dict[str, An
 def _text_alone(given: Given) -> dict[str, Any]:
     """What rules and a model answer that read the text and see no image."""
     from lthlib.lab import text_only
+    from lthlib.lab.tasks.vocabulary import cut
 
-    parts = {"dev" if name == "validation" else name: p for name, p in given.parts.items()}
+    # As much of a text as models read: a rule that reads more would be no control.
+    parts = {
+        "dev" if name == "validation" else name: part.assign(
+            text=part["text"].map(lambda text: cut(text, READ_WORDS))
+        )
+        for name, part in given.parts.items()
+    }
     if not parts["train"]["text"].str.contains(r"\w", regex=True).any():
         raise TaskError(f"{given.name}: no text for training has a word: models have to read one")
     return dict(text_only.caption_tables(given.name, parts))
 
 
 def _counted(name: str, part: pd.DataFrame, given: Given) -> dict[str, Any]:
+    from lthlib.lab.tasks.published import vocabulary_of
+    from lthlib.lab.tasks.vocabulary import words
+
     seen = set(given.parts["train"]["image"].map(given.pixels))
+    known = set(vocabulary_of(given.parts["train"]["text"]))
     return {
         "part": name,
         "items": len(part),
@@ -428,6 +484,8 @@ def _counted(name: str, part: pd.DataFrame, given: Given) -> dict[str, Any]:
         "images": int(part["image"].nunique()),
         "texts": int(part["text"].nunique()),
         "of_training": int(part["image"].map(given.pixels).isin(seen).sum()),
+        "longer": sum(len(words(text)) > READ_WORDS for text in part["text"]),
+        "strange": sum(not known & set(words(text)) for text in part["text"]),
     }
 
 

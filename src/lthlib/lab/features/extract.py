@@ -26,6 +26,7 @@ from torch.nn import functional
 from lthlib.errors import FeatureError, reason
 from lthlib.lab.features.regions import ImageRegions
 from lthlib.lab.features.store import Plan, RegionStore, StoreWriter
+from lthlib.opaque import on_white
 
 REGIONS = 36
 OVERLAP = 0.5
@@ -262,9 +263,12 @@ def _opened(path: Path) -> Iterator[Image.Image]:
 
 
 def read_pixels(path: Path) -> NDArray[np.uint8]:
-    """The whole of an image, uint8 [H, W, 3]. Raises FeatureError where it cannot be read."""
+    """The whole of an image, uint8 [H, W, 3]; what is transparent lies on white.
+
+    Raises FeatureError where it cannot be read.
+    """
     with _opened(path) as image:
-        return np.array(image.convert("RGB"))
+        return np.array(on_white(image))
 
 
 def _read(path: Path) -> Tensor:

@@ -6,10 +6,12 @@ import re
 from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
 
+_WORD = re.compile(r"\w+|[^\w\s]")
 PAD, CLS, SEP, MASK, UNK = range(5)  # rows of vocabulary.txt
 
 
@@ -26,7 +28,17 @@ def _ids(known: tuple[str, ...]) -> dict[str, int]:
 
 def words(text: str) -> list[str]:
     """Lower-case words and punctuation marks: `No large seven.` is `no`, `large`, `seven`, `.`"""
-    return re.findall(r"\w+|[^\w\s]", text.lower())
+    return _WORD.findall(text.lower())
+
+
+def cut(text: str, count: int) -> str:
+    """A text up to the end of its first `count` words and marks, as it is written.
+
+    >>> cut("No large seven. No eight.", 4)
+    'No large seven.'
+    """
+    found = list(islice(_WORD.finditer(text), count))
+    return text[: found[-1].end()] if found else ""
 
 
 def encode(

@@ -268,14 +268,17 @@ def relative_fidelity(
 
 
 def _ratio_values(fidelity: Floats, floor: Floats) -> Floats:
-    """Pseudo-values of mean fidelity over mean floor, of the seeds of one level."""
+    """Pseudo-values of mean fidelity over mean floor, of the seeds of one level.
+
+    NaN where dense models of different seeds agree on nothing, with or without one of them.
+    """
     n = len(fidelity)
     if n < 3 or np.isnan(floor).any():
-        return fidelity / floor
+        return _over(fidelity, floor)
     # The floor's own pseudo-values give back the mean over the pairs without each seed.
     without = (n * floor.mean() - floor) / (n - 1)
-    left_out = (n * fidelity.mean() - fidelity) / (n - 1) / without
-    whole = fidelity.mean() / floor.mean()
+    left_out = _over((n * fidelity.mean() - fidelity) / (n - 1), without)
+    whole = _over(np.array([fidelity.mean()]), np.array([floor.mean()]))
     return np.asarray(n * whole - (n - 1) * left_out)
 
 

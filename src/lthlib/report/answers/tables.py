@@ -166,7 +166,7 @@ def probability_table(frame: pd.DataFrame) -> Exhibit:
     headings = {name: MEASURES[name].heading for name in [*names, "logit_spearman"]}
     floors = "; ".join(
         f"{model_name(model)} {own['kl_floor'].mean():.3f}, Spearman "
-        f"{own['logit_spearman_floor'].mean():.3f}"
+        f"{_fixed(own['logit_spearman_floor'].mean())}"
         for model in in_order(frame["model"])
         for own in [frame[frame["model"] == model]]
         if own["kl_floor"].notna().any()
@@ -310,6 +310,10 @@ def _percent(value: float, digits: int = 1) -> str:
 
 def _number(value: float) -> str:
     return NOT_DEFINED if pd.isna(value) else proper(f"{value:.2f}")
+
+
+def _fixed(value: float) -> str:
+    return NOT_DEFINED if pd.isna(value) else proper(f"{value:.3f}")
 
 
 def _p(value: float) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import textwrap
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -121,7 +121,7 @@ class Baselines:
 
     answers: data, part, rule, where, right, items, words, c; shared: what training and test have in
     common; resplits: data, by, resplit, rule, right, items, covered; findings and averages: ranking
-    measures; parts: counts.
+    measures; parts: counts; lengths: how many texts are longer than what models read.
     """
 
     about: dict[str, dict[str, Any]]
@@ -131,6 +131,7 @@ class Baselines:
     findings: pd.DataFrame
     averages: pd.DataFrame
     parts: pd.DataFrame
+    lengths: pd.DataFrame
 
     def answer(self, data: str, rule: str, *, part: str = "test", where: str = "all") -> Answer:
         """How often a rule is right. Raises RecordError where that was not counted."""
@@ -181,7 +182,7 @@ def read_baselines(folder: Path) -> Baselines:
     found = {name: _read(folder / f"{name}.json") for name in FILES}
     tables = {
         name: pd.DataFrame([row for each in found.values() for row in each.get(name, [])])
-        for name in ("answers", "shared", "resplits", "findings", "averages", "parts")
+        for name in (f.name for f in fields(Baselines) if f.name != "about")
     }
     return Baselines({name: each["about"] for name, each in found.items()}, **tables)
 

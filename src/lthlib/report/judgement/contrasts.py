@@ -277,7 +277,8 @@ def _numbers(after: Floats, before: Floats) -> dict[str, Any]:
         "high": wide and wide.high,
         "low_90": narrow and narrow.low,
         "high_90": narrow and narrow.high,
-        "ratio": float(np.mean(after / before)),
+        # A reference that scores nothing has no share that could be kept.
+        "ratio": float(np.mean(after / before)) if (before != 0).all() else None,
         "note": refusal(change),
     }
 

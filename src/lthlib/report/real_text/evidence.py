@@ -10,7 +10,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from lthlib.errors import RecordError
-from lthlib.real_text import CAPTIONS, REPORTS
+from lthlib.real_text import CAPTIONS, REPORTS, REPORTS_READ
 from lthlib.records import RecordStore
 from lthlib.report import ranking
 from lthlib.report.baselines.tables import RULES, Baselines
@@ -30,7 +30,7 @@ SHOWN = {
 # Data set of the recorded baselines, its constant answer, and its rules that read the text.
 _RULES_OF: Mapping[str, tuple[str, str, tuple[str, ...]]] = {
     CAPTIONS: ("VSR current random", "majority", ("opposite", "text", "reversed")),
-    REPORTS: ("Open-I", "all negative", ("text",)),
+    REPORTS: (REPORTS_READ, "all negative", ("text",)),
 }
 
 
