@@ -312,6 +312,9 @@ def test_slurm_where_there_is_none_is_refused(
     given = ["grid", str(small(tmp_path)), "--store", str(tmp_path), "--profile", "slurm"]
     assert cli.main(given) == 1
     assert "this machine has no sbatch" in capsys.readouterr().err
+    # A plan is told from anywhere.
+    assert cli.main([*given, "--gpus", "8", "--dry-run"]) == 0
+    assert "runs to do in" in capsys.readouterr().out
 
 
 def test_a_profile_that_is_no_yaml_is_refused(
@@ -496,7 +499,9 @@ def test_an_error_that_will_come_again_is_not_tried_again(tmp_path: Path) -> Non
         with pytest.raises(GridError, match="train_items must be even"):
             work(folder, job.name, 0)
     diary = Diary(folder, job.name)
-    assert [line["event"] for line in diary.read()] == ["started", "device", "refused"]
+    assert [line["event"] for line in diary.read()] == [
+        "started", "device", "device given back", "refused",
+    ]  # fmt: skip
     assert "train_items must be even" in diary.last_word()
 
 

@@ -153,7 +153,7 @@ def test_the_command_makes_regions_of_every_item(data: Path, capsys: Any) -> Non
     assert main(["features", "check", "mine", "--task", CAPTIONS]) == 0
     capsys.readouterr()
     assert main(command) == 1
-    assert "holds a finished store: name another folder" in capsys.readouterr().err
+    assert "holds a finished store: name another" in capsys.readouterr().err
     # The same command makes the same regions, another seed others.
     digests = {RegionStore(data / "features" / "mine").digest}
     for name, seed in (("again", "0"), ("other", "1")):

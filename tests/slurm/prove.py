@@ -169,7 +169,7 @@ def holdings(store: RecordStore) -> list[tuple[str, str, float, float]]:
         at = datetime.fromisoformat(line["time"]).timestamp()
         if line["event"] == "device":
             open_[key] = (line["visible"], at)
-        elif line["event"] in ("done", "failed", "refused", "started") and key in open_:
+        elif line["event"] in ("device given back", "started") and key in open_:
             # A killed job says nothing more: until the next try begins, it may have held it.
             device, since = open_.pop(key)
             found.append((line["run"], device, since, at))

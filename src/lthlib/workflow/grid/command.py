@@ -79,6 +79,7 @@ def _grid(options: argparse.Namespace) -> int:
         return 0
     if lack:
         raise GridError(lack)
+    profile.check()
     if jobs:
         _run(options, profile, plan, jobs, store, at_once)
     return _book(options) if options.book else 0

@@ -70,13 +70,22 @@ class Profile:
             executor = str(options.get("executor", "local"))
         except (OSError, ValueError, AttributeError, yaml.YAMLError):
             raise GridError(f"{path} is no valid profile: see Snakemake's own pages") from None
-        if executor == "slurm" and find_spec("snakemake_executor_plugin_slurm") is None:
-            raise GridError(
-                f"{path} asks for SLURM: pip install -e '.[grid]' in the project's folder"
-            )
-        if executor == "slurm" and shutil.which("sbatch") is None:
-            raise GridError(f"{path} asks for SLURM, and this machine has no sbatch")
         return cls(folder, executor)
+
+    def check(self) -> None:
+        """Can jobs be handed over from this machine? A plan needs no such thing.
+
+        Raises GridError where not.
+        """
+        if self.executor == "slurm" and find_spec("snakemake_executor_plugin_slurm") is None:
+            raise GridError(
+                f"{self.folder} asks for SLURM: pip install -e '.[grid]' in the project's folder"
+            )
+        if self.executor == "slurm" and shutil.which("sbatch") is None:
+            raise GridError(
+                f"{self.folder} asks for SLURM, and this machine has no sbatch: start it where "
+                "jobs are handed in (--dry-run tells what it would do from anywhere)"
+            )
 
     @property
     def local(self) -> bool:

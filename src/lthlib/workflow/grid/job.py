@@ -99,8 +99,13 @@ def work(folder: Path, run: str, number: int) -> None:
             diary.write("nothing to do")
             return
         with _device(plan) as device:
+            # What is said of the device is said while it is held, whatever comes: another job may
+            # take it within the millisecond in which it is free.
             diary.write("device", device=device, visible=os.environ.get(VISIBLE))
-            _train(part, device, diary)
+            try:
+                _train(part, device, diary)
+            finally:
+                diary.write("device given back")
         diary.write("done", until=part.until)
     except LthError as error:
         # A store or a machine may be well again; another error comes back however often one tries.
