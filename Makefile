@@ -32,8 +32,8 @@ report: install  ## run the studies of PRESET (quick) that are not yet run, and 
 book: install    ## build the book from the records that are there
 	$(BIN)/lth book --preset $(PRESET)
 
-test: install    ## run the tests
-	$(BIN)/python -m pytest
+test: install    ## run the tests, a process a core
+	$(BIN)/python -m pytest --numprocesses auto --dist worksteal
 
 lint: install    ## check style and types
 	$(BIN)/ruff check .
