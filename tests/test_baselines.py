@@ -388,23 +388,26 @@ def test_dense_models_are_summed_up_over_seeds_and_cut(found: baselines.Baseline
     assert cells["UNITER with another item's image"] == "51.0 (n = 1: no interval)"
     said = findings.own_sentence(found, dense)
     assert "800 of 1,600" in said
-    assert "without any image on 50.0 %, 50.0 to 50.0 over 2 seeds (UNITER)" in said
+    assert "without any image on 50.0 %, 95 % t interval over 2 seeds 50.0 to 50.0 (UNITER)" in said
     assert "not run yet" in findings.own_sentence(found, dense[:0])
 
 
 def test_sentences_give_their_numbers(found: baselines.Baselines) -> None:
     said = findings.opposite_sentence(found)
-    assert "73.1 % of 2,195 items (95 % interval 71.2 to 75.0 %)" in said
+    assert "73.1 % of 2,195 items (95 % exact interval 71.2 to 75.0 %)" in said
     assert "70.1 %, which lies below that interval" in said
     assert "72.5 %, which lies inside that interval" in said
     source = findings.source_sentence(found)
-    assert "68.8 % (95 % interval 65.8 to 71.6 %)" in source and "none is higher" in source
+    assert "68.8 % (95 % exact interval 65.8 to 71.6 %)" in source and "none is higher" in source
     assert "No test item has both" in findings.why_sentence(found)
     assert "64.3 %" in findings.text_model_sentence(found)
-    assert "split anew 10 times" in findings.control_sentence(found)
+    control = findings.control_sentence(found)
+    assert "split anew 10 times" in control and "(splits: 72.0 to 74.2 %)" in control
     assert "63.2 %, which lies above" in findings.limits_sentence(found)
     assert "0.9686343" in findings.constants_sentence(found)
-    assert "Mass (3), Pneumothorax (5) and Fibrosis (5)" in findings.report_sentence(found)
+    report = findings.report_sentence(found)
+    assert "Mass (3), Pneumothorax (5) and Fibrosis (5)" in report
+    assert "0.984 (95 % bootstrap interval 0.979 to 0.989)" in report
 
 
 def test_a_weaker_rule_is_not_praised(found: baselines.Baselines) -> None:

@@ -143,4 +143,6 @@ def test_exhibits_say_their_basis(pair: tuple[Reading, concepts.States]) -> None
         exhibit = concepts.likeness_figure(found, measure)
         assert "3 seeds, 60 test items" in exhibit.caption
     assert len(concepts.likeness_table(found).table) == 2
-    assert "CKA of what the head reads goes with fidelity" in concepts.fidelity_sentence(found)
+    said = concepts.fidelity_sentence(found)
+    assert "CKA of what the head reads and fidelity on the same items" in said
+    assert "not adjusted" in said

@@ -79,7 +79,7 @@ def test_accuracy_changes_are_paired_by_seed(frames: dict[str, pd.DataFrame]) ->
     assert "+0.0 points (+0.0 to +0.0) for LXMERT" in text
     # Differences -15, -10, -5 points: -10 -+ 4.303 * 5 / sqrt(3).
     assert "−10.0 points (−22.4 to +2.4) for UNITER" in text
-    assert text.endswith("For LXMERT and UNITER the interval includes no change at all.")
+    assert text.endswith("For LXMERT and UNITER the interval, taken alone, includes no change.")
 
 
 def test_the_ladder_names_levels_that_are_no_better_than_trivial(
@@ -88,7 +88,7 @@ def test_the_ladder_names_levels_that_are_no_better_than_trivial(
     text = findings.ladder_sentence(frames["quality"], frames["gate"])
     assert "at 20.0 % (16.0 % of all weights), accuracy changes by" in text
     assert "+0.0 (LXMERT); −10.0 (UNITER) points." in text
-    assert text.endswith("All of them still beat the rule that looks at no input.")
+    assert text.endswith("All of them are still shown to beat the rule that looks at no input.")
     gate = frames["gate"]
     lost = gate.assign(beats=gate["beats"] & ~((gate["level"] == 1) & (gate["model"] == "lxmert")))
     text = findings.ladder_sentence(frames["quality"], lost)
@@ -100,18 +100,18 @@ def test_the_ladder_names_levels_that_are_no_better_than_trivial(
     [
         (
             {"lxmert": [True, False, False], "uniter": [True, True, True]},
-            "Better than the rule that looks at no input at some seeds only: LXMERT at 1 of 3 "
+            "Shown to beat the rule that looks at no input at some seeds only: LXMERT at 1 of 3 "
             "seeds (20.0 %).",
         ),
         (
             {"lxmert": [True, False, False], "uniter": [False, True, True]},
-            "Better than the rule that looks at no input at some seeds only: LXMERT at 1 of 3 and "
-            "UNITER at 2 of 3 seeds (20.0 %).",
+            "Shown to beat the rule that looks at no input at some seeds only: LXMERT at 1 of 3 "
+            "and UNITER at 2 of 3 seeds (20.0 %).",
         ),
         (
             {"lxmert": [False, False, False], "uniter": [False, True, True]},
-            "Not better than the rule that looks at no input, at any seed: LXMERT at 20.0 %. "
-            "Better than the rule that looks at no input at some seeds only: UNITER at 2 of 3 "
+            "Not shown to beat the rule that looks at no input, at any seed: LXMERT at 20.0 %. "
+            "Shown to beat the rule that looks at no input at some seeds only: UNITER at 2 of 3 "
             "seeds (20.0 %).",
         ),
     ],
@@ -151,7 +151,10 @@ def test_changed_answers_stand_beside_those_of_another_seed(
 def test_controls_count_seeds(frames: dict[str, pd.DataFrame]) -> None:
     text = findings.controls_sentence(frames["quality"], level=1)
     assert text.startswith("With a random mask of the same sparsity, accuracy is 55.0 % (LX")
-    assert text.endswith("the ticket does better at 3 of 3 (LXMERT) and 2 of 3 (UNITER) seeds.")
+    assert text.endswith(
+        "the ticket has more right at 3 of 3 (LXMERT) and 2 of 3 (UNITER) seeds, which is counted "
+        "and not tested."
+    )
     main = frames["quality"][frames["quality"]["branch"] == "main"]
     assert findings.controls_sentence(main, level=1).startswith("No controls")
 

@@ -177,7 +177,7 @@ def lengths(seeds: int = 3) -> pd.DataFrame:
 def test_longer_training_is_compared_by_seed() -> None:
     text = longer.epochs_sentence(lengths())
     assert "UNITER: accuracy by +3.1 (+0.4 to +5.8, 3 seeds)" in text
-    assert "fidelity by +7.1" in text
+    assert "fidelity by +7.1" in text and "95 % t intervals over seeds, paired" in text
 
 
 def test_one_seed_and_one_length_get_words() -> None:
@@ -188,7 +188,7 @@ def test_one_seed_and_one_length_get_words() -> None:
 
 def test_tickets_at_chance_are_named_as_such() -> None:
     text = longer.epochs_sentence(lengths().assign(beats=False))
-    assert "no ticket of UNITER beats the best trivial rule" in text
+    assert "no ticket of UNITER is shown to beat the best trivial rule" in text
     assert "accuracy by" not in text
 
 

@@ -498,8 +498,8 @@ def test_what_follows_from_a_forced_correlation_is_not_asked_either() -> None:
 def test_seeds_that_beat_the_rule_in_part_are_not_dropped() -> None:
     beats = pd.DataFrame({"sum": [3, 3, 2, 0], "size": 3}, index=[0, 1, 2, 3])
     assert reproduced_words._beats_sentence(beats, "concluding") == (
-        "The best rule that looks at no input is beaten at every seed for dense and 10 %; at some "
-        "seeds only for 17 % (2 of 3); at no seed for 25 %."
+        "The best rule that looks at no input is shown to be beaten at every seed for dense and "
+        "10 %; at some seeds only for 17 % (2 of 3); at no seed for 25 %."
     )
 
 

@@ -339,4 +339,5 @@ def test_front_figures_and_table_are_whole(read: list[Reading]) -> None:
     table = fronts.front_table(rows, read, found)
     drawn(table)
     assert table.table is not None and len(table.table) == 3 * (1 + 6 * 2)
-    assert "of 13 entries of each model" in fronts.front_sentence(rows)
+    said = fronts.front_sentence(rows)
+    assert "of 13 entries of each model" in said and "by means over seeds" in said

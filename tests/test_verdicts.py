@@ -472,6 +472,7 @@ def test_the_interval_of_the_choice_holds_it() -> None:
     row = kinds.sparsest_matching(frame, contrast_tests(contrasts(frame))).iloc[0]
     assert row["low"] <= row["sparsity"] <= row["high"]
     assert row["low"] < row["high"] < SPARSITY[4]
+    assert "(95 % bootstrap interval " in kinds.sparsest_sentence(pd.DataFrame([row]))
 
 
 def test_incomplete_validation_is_refused_in_words() -> None:
@@ -510,6 +511,7 @@ def test_a_dense_model_that_learned_little_is_told_apart() -> None:
     assert "UNITER (lowest but one: 96.0 %)" in sentence and "Over 3 seeds" in sentence
     longer = dense("uniter", [0.99, 1.0, 0.98]).assign(level=0, branch="main")
     scored = frame.assign(level=0, branch="main")
-    assert "Trained for longer they reach 99.0 % (UNITER)" in verdicts.dense_sentence(
-        scored, longer
-    )
+    said = verdicts.dense_sentence(scored, longer)
+    assert "Trained for longer they reach 99.0 % (UNITER)" in said
+    # That the longer recipe is the better one is a matter of the records.
+    assert "Where that is more, a ticket that is better than dense here" in said

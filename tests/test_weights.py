@@ -114,7 +114,7 @@ def test_a_study_without_fresh_start_values_has_no_gain() -> None:
 def test_fresh_values_at_chance_everywhere_are_called_so() -> None:
     rows = weights.gains(reading(0.5), "concluding")
     text = weights.gain_sentence(rows)
-    assert "cannot be told" in text
+    assert "cannot be told" in text and "never shown to beat" in text
     assert "correlations of the gain" not in text
     table = weights.explained_table(rows).table
     assert set(table["fresh start values"]) == {"at chance everywhere"}

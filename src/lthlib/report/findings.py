@@ -66,7 +66,9 @@ def accuracy_sentence(quality: pd.DataFrame, level: int) -> str:
     rows = {m: _row(changes[changes["level"] == level], m) for m in in_order(main["model"])}
     parts = [f"{points(row)} for {model_name(m)}" for m, row in rows.items()]
     unclear = [model_name(m) for m, row in rows.items() if _includes_none(row)]
-    note = f" For {listed(unclear)} the interval includes no change at all." if unclear else ""
+    note = (
+        f" For {listed(unclear)} the interval, taken alone, includes no change." if unclear else ""
+    )
     of_all = sparsity_of(main, level, "sparsity_all")
     return (
         f"With {sparsity_of(main, level)} of the prunable weights gone ({of_all} of all weights), "
@@ -75,7 +77,7 @@ def accuracy_sentence(quality: pd.DataFrame, level: int) -> str:
 
 
 def ladder_sentence(quality: pd.DataFrame, gate: pd.DataFrame) -> str:
-    """How accuracy changes at every level, and where a trivial rule does as well at some seed."""
+    """How accuracy changes at every level, and where the trivial rule is not shown to be beaten."""
     main = main_branch(quality)
     changes = paired_differences(main, "accuracy", groups=["model"])
     models, levels = in_order(main["model"]), sorted(changes["level"].unique())
@@ -93,7 +95,7 @@ def ladder_sentence(quality: pd.DataFrame, gate: pd.DataFrame) -> str:
 
 
 def _against_the_rule(gate: pd.DataFrame, shares: Mapping[int, str]) -> str:
-    """Where models do not beat the trivial rule at every seed; `shares` names the levels."""
+    """Where models are not shown to beat the trivial rule; `shares` names the levels."""
     main = main_branch(gate)
     never, at_some = [], []
     for level, share in shares.items():
@@ -112,13 +114,17 @@ def _against_the_rule(gate: pd.DataFrame, shares: Mapping[int, str]) -> str:
     sentences = []
     if never:
         sentences.append(
-            f"Not better than the rule that looks at no input, at any seed: {'; '.join(never)}."
+            f"Not shown to beat the rule that looks at no input, at any seed: {'; '.join(never)}."
         )
     if at_some:
         sentences.append(
-            f"Better than the rule that looks at no input at some seeds only: {'; '.join(at_some)}."
+            "Shown to beat the rule that looks at no input at some seeds only: "
+            f"{'; '.join(at_some)}."
         )
-    return " ".join(sentences) or "All of them still beat the rule that looks at no input."
+    return (
+        " ".join(sentences)
+        or "All of them are still shown to beat the rule that looks at no input."
+    )
 
 
 def collapse_sentence(levels: pd.DataFrame) -> str:
@@ -157,7 +163,7 @@ def answers_sentence(agreements: pd.DataFrame, floors: pd.Series[float], level: 
 
 
 def controls_sentence(quality: pd.DataFrame, level: int) -> str:
-    """Accuracy of each branch of a level, and at how many seeds its ticket does better."""
+    """Accuracy of each branch of a level, and at how many seeds its ticket has more right."""
     frame = quality[quality["level"] == level]
     wide = frame.pivot_table("accuracy", ["model", "run"], "branch")
     sentences = []
@@ -171,8 +177,8 @@ def controls_sentence(quality: pd.DataFrame, level: int) -> str:
             seeds = better.loc[better["model"] == model, "better"]
             counts.append(f"{seeds.sum()} of {len(seeds)} ({model_name(model)})")
         sentences.append(
-            f"With {words}, accuracy is {by_model(own, 'accuracy')}; the ticket does better at "
-            f"{listed(counts)} seeds."
+            f"With {words}, accuracy is {by_model(own, 'accuracy')}; the ticket has more right at "
+            f"{listed(counts)} seeds, which is counted and not tested."
         )
     return " ".join(sentences) or "No controls were recorded for these studies."
 

@@ -360,7 +360,8 @@ def front_sentence(rows: pd.DataFrame) -> str:
             f"{model_name(model)}: by size {_members(by_size)}; by time {_members(by_time)}"
         )
     return (
-        f"In front with their accuracy are, of {_entries(own)} of each model. {'. '.join(texts)}."
+        f"In front with their accuracy, by means over seeds, which are not tested, are of "
+        f"{_entries(own)} of each model: {'. '.join(texts)}."
     )
 
 

@@ -408,8 +408,8 @@ def _gallery(cards: str, caption: str, alt: str, data: pd.DataFrame) -> Gallery:
 def _nothing(studies: Sequence[Seen]) -> str:
     if not any(study.beats.any() for study in studies):
         return (
-            "No item is shown: at no level do dense and ticket both beat the best constant answer, "
-            "so that what changes there means nothing."
+            "No item is shown: at no level are dense and ticket both shown to beat the best "
+            "constant answer, so that what changes there means nothing."
         )
     return "No answer changes at any level that beats the best constant answer."
 

@@ -98,9 +98,8 @@ def control_sentence(found: Baselines) -> str:
     return (
         f"Control: the same items, split anew {len(by_item)} times. Split by item, the rule is "
         f"right on {_range(by_item)}. Split by caption, so that no caption is on both sides, it "
-        f"knows no caption and is right on {_range(by_caption)}, as the most common label is "
-        f"({_range(majority)}); the reversed text model is right on {_range(turned)}. What "
-        "these rules answer comes from how the items were split."
+        f"knows no caption and is right on {_range(by_caption)}, the most common label on "
+        f"{_range(majority)} and the reversed text model on {_range(turned)}."
     )
 
 
@@ -195,7 +194,8 @@ def best_published(data: str, part: str = "test") -> pd.Series[Any]:
 def _of(answer: Answer, whole: bool = True) -> str:
     low, high = answer.ends
     items = f" of {answer.items:,} items" if whole else ""
-    return f"{_percent(answer.share)}{items} (95 % interval {100 * low:.1f} to {100 * high:.1f} %)"
+    ends = f"{100 * low:.1f} to {100 * high:.1f}"
+    return f"{_percent(answer.share)}{items} (95 % exact interval {ends} %)"
 
 
 def _place(answer: Answer, other: float) -> str:
@@ -209,12 +209,13 @@ def _place_in(low: float, high: float, other: float) -> str:
 
 
 def _interval(row: pd.Series[Any]) -> str:
-    return f"{row['value']:.3f} ({row['low']:.3f} to {row['high']:.3f})"
+    ends = f"{row['low']:.3f} to {row['high']:.3f}"
+    return f"{row['value']:.3f} (95 % bootstrap interval {ends})"
 
 
 def _range(shares: pd.Series[float]) -> str:
     low, high = 100 * shares.min(), 100 * shares.max()
-    return f"{_percent(shares.mean())} ({low:.1f} to {high:.1f})"
+    return f"{_percent(shares.mean())} (splits: {low:.1f} to {high:.1f} %)"
 
 
 def _seeds(shares: pd.Series[float]) -> str:
@@ -222,7 +223,7 @@ def _seeds(shares: pd.Series[float]) -> str:
     if low is None or high is None:
         return f"on {_percent(shares.mean())}, one seed"
     ends = f"{100 * max(low, 0):.1f} to {100 * min(high, 1):.1f}"
-    return f"on {_percent(shares.mean())}, {ends} over {n} seeds"
+    return f"on {_percent(shares.mean())}, 95 % t interval over {n} seeds {ends}"
 
 
 def _percent(share: float) -> str:

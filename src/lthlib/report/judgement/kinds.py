@@ -349,11 +349,15 @@ def sparsest_sentence(found: pd.DataFrame) -> str:
         elif row["level"] == DENSE_LEVEL:
             parts.append(f"{name}: no level matches")
         else:
+            interval = "95 % bootstrap interval " if pd.notna(row["low"]) else ""
             parts.append(
-                f"{name}: {cells['sparsity, %']} % ({cells['interval, %']}), on test "
+                f"{name}: {cells['sparsity, %']} % ({interval}{cells['interval, %']}), on test "
                 f"{cells['on test, points']} points, {cells['verdict']}"
             )
-    return f"The sparsest level that matches dense on validation items. {'; '.join(parts)}."
+    return (
+        "The sparsest level that matches dense on validation items, and on test its difference "
+        f"with a 95 % t interval over seeds. {'; '.join(parts)}."
+    )
 
 
 def _sparsest_cells(row: pd.Series[Any]) -> dict[str, str]:

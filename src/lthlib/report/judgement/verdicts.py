@@ -343,8 +343,8 @@ def dense_sentence(scored: pd.DataFrame, longer: pd.DataFrame | None = None) -> 
     ]
     over = counted([len(shares) for shares in further.values()], "seed")
     return (
-        f"{text} Trained for longer they reach {listed(reach)}, over {over}: a ticket that is "
-        "better than dense here is better than a dense model that could still learn."
+        f"{text} Trained for longer they reach {listed(reach)}, over {over}. Where that is more, a "
+        "ticket that is better than dense here is better than a dense model that could still learn."
     )
 
 

@@ -406,6 +406,7 @@ def fidelity_sentence(frame: pd.DataFrame) -> str:
         text = f"r = {found['r']:.2f} ({found['low']:.2f} to {found['high']:.2f})"
         parts.append(f"{model_name(model)}: {text.replace('-', '−')}")
     return (
-        "Over the levels that beat the best trivial rule, within seeds, CKA of what the head reads "
-        f"goes with fidelity on the same items like this: {'; '.join(parts)}."
+        "Over the levels that beat the best trivial rule, correlated within seeds, CKA of what the "
+        "head reads and fidelity on the same items have (95 % intervals in brackets, not adjusted) "
+        f"{'; '.join(parts)}."
     )

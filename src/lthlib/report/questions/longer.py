@@ -118,12 +118,13 @@ def epochs_sentence(rows: pd.DataFrame) -> str:
         parts = [_by_model(own) for own in by_model.values() if own["beats"].any()]
         never = [model_name(m) for m, own in by_model.items() if not own["beats"].any()]
         if never:
-            parts.append(f"no ticket of {', '.join(never)} beats the best trivial rule")
+            parts.append(f"no ticket of {', '.join(never)} is shown to beat the best trivial rule")
         share = sparsity_text(here["sparsity"].mean())
         sentences.append(f"At {share} % sparsity: {'; '.join(parts)}.")
     lengths = f"{rows['epochs'].min()} to {rows['epochs'].max()}"
     return (
-        f"From {lengths} epochs before pruning, tickets change as follows, in points. "
+        f"From {lengths} epochs before pruning, tickets change as follows, in points (in brackets "
+        f"95 % t intervals over seeds, paired, not adjusted). "
         f"{' '.join(sentences)} The ceiling of fidelity, 1 − |A_d − A_m|, rises with a better "
         "dense model whatever the ticket answers."
     )

@@ -257,7 +257,7 @@ def gain_sentence(rows: pd.DataFrame) -> str:
     text += f" {_PRETRAINED}"
     if at_chance:
         text += (
-            " With fresh start values these models never beat the best trivial rule: "
+            " With fresh start values these models are never shown to beat the best trivial rule: "
             f"{', '.join(at_chance)}, {_tried(rows[~rows['model'].map(chance)])}. There the "
             "gain is the ticket's own accuracy less a constant, and whether the likeness of "
             "weights explains when rewinding helps cannot be told."
@@ -266,8 +266,8 @@ def gain_sentence(rows: pd.DataFrame) -> str:
     if still.any() and moved.any():
         near, far = (rows.loc[kind, "correlation_start"].mean() for kind in (still, moved))
         text += (
-            f" The {int(still.sum())} that gain less than {100 * _NO_GAIN:.0f} point end at a mean "
-            f"correlation of {near:.4f} with their start, the others at {far:.4f}."
+            f" Not tested: the {int(still.sum())} that gain less than {100 * _NO_GAIN:.0f} point "
+            f"end at a mean correlation of {near:.4f} with their start, the others at {far:.4f}."
         )
     learning = rows[rows["model"].isin(chance.index[chance])]
     return f"{text} {_answer(explained(learning))}".strip() if len(learning) else text

@@ -26,6 +26,8 @@ from lthlib.report.real_text.evidence import (
 from lthlib.report.statistics import DENSE_LEVEL, paired_differences
 from lthlib.report.words import finished, listed
 
+_INTERVALS = "in brackets 95 % t intervals over seeds, paired, each taken alone"
+
 
 def not_run(what: str) -> str:
     """What is missing, and how to make it."""
@@ -98,10 +100,10 @@ def _shuffled(held: dict[str, Part]) -> str:
         return f" {not_run('models with the regions of another item')}"
     beats = _dense(held[SHUFFLED])["beats"]
     if not beats.any():
-        return " With the regions of another item no model beats it at any seed."
+        return " With the regions of another item no model is shown to beat it, at any seed."
     return (
-        f" With the regions of another item {beats.sum()} of {len(beats)} runs beat it, so that "
-        "not all of this comes from an item's own regions."
+        f" With the regions of another item {beats.sum()} of {len(beats)} runs beat it, each by a "
+        "test of its own."
     )
 
 
@@ -117,7 +119,8 @@ def kept_sentence(part: Part) -> str:
             texts.append(f"{model_name(model)}: {changes[model]}; {_loss(own)}")
         else:
             texts.append(f"{model_name(model)}'s dense models have nothing sure to keep")
-    return f"Tickets against their dense models, in accuracy: {'. '.join(texts)}."
+    told = ". ".join(texts)
+    return f"Tickets against their dense models, in accuracy ({_INTERVALS}): {told}."
 
 
 def _changes(main: pd.DataFrame, measure: str) -> dict[str, str]:
@@ -133,18 +136,19 @@ def _changes(main: pd.DataFrame, measure: str) -> dict[str, str]:
 
 
 def _loss(own: pd.DataFrame) -> str:
-    """The first level at which no seed, and some seed, beats the constant answer no more."""
+    """The first level at which no seed, or not every one, is shown to beat the constant answer."""
     by_level = own.groupby("level")["beats"]
     none, every = by_level.any(), by_level.all()
     lost = [level for level in none.index if not none[level]]
     partly = [level for level in every.index if none[level] and not every[level]]
     if lost:
-        return f"what was learned is lost at {findings.sparsity_of(own, lost[0])}, at every seed"
+        return f"that any is left is not shown at {findings.sparsity_of(own, lost[0])}, at any seed"
     if partly:
         where = findings.sparsity_of(own, partly[0])
         count = int((~own.loc[own["level"] == partly[0], "beats"].astype(bool)).sum())
-        return f"lost at {where} at {count} of {own['run'].nunique()} seeds"
-    return "lost at no level"
+        seeds = own["run"].nunique()
+        return f"that any is left is not shown at {where} at {count} of {seeds} seeds"
+    return "that some is left is shown at every level and seed"
 
 
 @finished
@@ -279,7 +283,8 @@ def ranking_kept_sentence(part: Part) -> str:
         changes = _changes(main, name)
         told = [f"{model_name(model)} {changes[model]}" for model in in_order(main["model"])]
         texts.append(f"in {MEASURES[name].title}, {'; '.join(told)}")
-    return f"Tickets against their dense models. {'. '.join(t[0].upper() + t[1:] for t in texts)}."
+    said = ". ".join(text[0].upper() + text[1:] for text in texts)
+    return f"Tickets against their dense models ({_INTERVALS}). {said}."
 
 
 # -- in short -------------------------------------------------------------------------------------

@@ -110,7 +110,7 @@ def _arm_sentence(arm: Arm, ladder: str) -> str:
 
 
 def _beats_sentence(beats: pd.DataFrame, ladder: str) -> str:
-    """At which levels the trivial rule is beaten; beats: `sum` of `size` seeds, by level."""
+    """Where the trivial rule is shown to be beaten; beats: `sum` of `size` seeds, by level."""
     every, some, never = [], [], []
     for level, row in beats.iterrows():
         name = amount_text(ladder, int(str(level)))
@@ -122,7 +122,7 @@ def _beats_sentence(beats: pd.DataFrame, ladder: str) -> str:
             never.append(name)
     kinds = {"every seed": every, "some seeds only": some, "no seed": never}
     said = [f"at {seeds} for {listed(names)}" for seeds, names in kinds.items() if names]
-    return f"The best rule that looks at no input is beaten {'; '.join(said)}."
+    return f"The best rule that looks at no input is shown to be beaten {'; '.join(said)}."
 
 
 # -- learning rates -------------------------------------------------------------------------------
