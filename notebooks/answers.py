@@ -50,7 +50,8 @@ studied = [(Answers(group), name) for group, name in each_group(side_by_side(rea
 #
 # Relative fidelity is fidelity divided by its floor; a residual is what a measure has beyond its
 # label-blind null. Sentences that speak of one level chose it by its place on the ladder, not by
-# its result.
+# its result. In their brackets, where they do not say otherwise, stand 95 % t intervals over seeds,
+# each taken alone: they describe, and only what is said to be tested is a finding.
 
 # %% tags=["hide-input"]
 for found, name in studied:

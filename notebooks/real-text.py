@@ -58,7 +58,8 @@ say(findings.short_sentence(parts, rules))
 # ## Captions: what is learned from words and boxes
 #
 # Every number stands beside its controls: the same models with the regions of another item, the
-# same models blind, and rules that read the captions of the very same test items.
+# same models blind, and rules that read the captions of the very same test items. In brackets,
+# where a sentence does not say otherwise, stand 95 % t intervals over seeds, each taken alone.
 
 # %% tags=["hide-input"]
 say(findings.made_up_sentence())
