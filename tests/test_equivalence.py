@@ -18,7 +18,7 @@ from lthlib.report.judgement.equivalence import (
     tost,
     verdict,
 )
-from lthlib.report.statistics import holm
+from lthlib.report.statistics import holm_rows
 
 DIFFERENCES = [0.004, -0.006, 0.001, 0.003, -0.002]
 
@@ -118,8 +118,8 @@ def test_the_smallest_margin_is_where_the_verdict_turns() -> None:
     )
     for i, margin in enumerate(smallest_margins(tests)):
         for at, shown in ((margin, True), (margin - 0.0005, False)):
-            p = pd.Series([tost(c, at).p for c in changes], dtype="Float64")
-            assert (holm(p)[i] < 0.05) == shown
+            p = np.array([[tost(c, at).p for c in changes]], dtype=np.float64)
+            assert (holm_rows(p)[0, i] < 0.05) == shown
 
 
 def test_untestable_members_have_no_margin_and_count_for_nothing() -> None:

@@ -279,6 +279,8 @@ def test_packed_studies_say_what_they_were_made_with(tmp_path: Path) -> None:
     store = store_at(tmp_path)
     assert isinstance(store, PackedStore)
     rows = status.packs_table({"reference": store}).data
+    sizes = sum(path.stat().st_size for path in tmp_path.rglob("*") if path.is_file())
+    assert status.bytes_a_run(store) == sizes / len(store.runs())
     assert len(rows) == 1
     row, made = rows.iloc[0], status.runs_table({"shipped": shipped_store()}).data
     same = made[made["run"] == run].iloc[0]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 from sklearn.metrics import roc_auc_score
 
 import made_readings
@@ -143,6 +144,14 @@ def test_the_sentence_gives_the_verdict_and_the_rivals() -> None:
     assert "UNITER: forgetting predicts which items change" in text
     assert text.startswith("UNITER: forgetting")  # the answer comes first
     assert "by other dense seeds' margin and by a random number" in text
+    tested = forgetting.predicts(found.assign(auroc=rising), 1)
+    values = [0.7, 0.8, 0.75]
+    shown = rising[(found["level"] == 1) & (found["predictor"] == "forgotten")].tolist()
+    assert sorted(shown) == sorted(values)
+    p = stats.ttest_1samp(shown, 0.5).pvalue
+    assert (
+        tested["p_forgetting"].tolist() == tested["holm_forgetting"].tolist() == [pytest.approx(p)]
+    )
 
 
 def test_the_figure_says_what_its_bars_are_and_where_chance_is() -> None:

@@ -109,7 +109,7 @@ def test_a_level_that_learns_in_one_order_alone_counts_as_unstable(learns_first:
     assert ticket["one_learns"]
     assert ticket["barrier"] == pytest.approx(0.2)
     text = instability.stability_sentence(found)
-    assert re.search(r"decides whether a model learns: UNITER at [\d.]+ %, seed 0 \(", text)
+    assert re.search(r"and the other is not: UNITER at [\d.]+ %, seed 0 \(", text)
     assert "50.0 % of answers wrong after one training, 10.0 % after the other" in text
     assert f"{int(learns_first)} of 1 that are not stable" in text
     assert instability.barrier_table(found).table["stable seeds"].iloc[1] == "0 of 1"

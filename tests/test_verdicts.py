@@ -515,3 +515,7 @@ def test_a_dense_model_that_learned_little_is_told_apart() -> None:
     assert "Trained for longer they reach 99.0 % (UNITER)" in said
     # That the longer recipe is the better one is a matter of the records.
     assert "Where that is more, a ticket that is better than dense here" in said
+    assert "too few seeds" in verdicts.coverage_sentence(scored)
+    ten = dense("uniter", [0.7, *np.linspace(0.91, 0.99, 9)]).assign(level=0, branch="main")
+    covered = verdicts.coverage_sentence(ten)
+    assert "at 10 seeds, 95 % t intervals hold their mean in" in covered

@@ -259,14 +259,14 @@ def paired_differences(
     groups: Sequence[str] = (),
     level: float = 0.95,
 ) -> pd.DataFrame:
-    """Each condition minus dense, paired by run: mean difference, t interval, paired t, Holm.
+    """Each condition minus dense, paired by run: mean difference with its t interval.
 
     frame: run, level, branch, stage, value. Dense is level 0 of the same run, so that both sides
-    share start, data order and items. Holm (1979) adjusts within each group, which is one family.
+    share start, data order and items. Tests of such differences are made in declared families, by
+    :mod:`lthlib.report.judgement.contrasts`.
 
-    Returns groups, level, branch, stage, difference, low, high, t, p, p_holm, n, flags. No test is
-    made, and `flags` says why, where :func:`refusal` finds a reason; numbers that do not exist are
-    <NA>.
+    Returns groups, level, branch, stage, difference, low, high, n, flags (why there could be no
+    test, by :func:`refusal`); numbers that do not exist are <NA>.
 
     Raises RecordError for a table that is not complete, or has no dense row.
     """
@@ -287,29 +287,23 @@ def _against_dense(part: pd.DataFrame, value: str, level: float) -> pd.DataFrame
     for key, condition in _split(part[part["level"] != DENSE_LEVEL], CONDITIONS):
         pruned = condition.set_index("run")[value].reindex(dense.index)
         rows.append((*key, *_paired(pruned, dense, level)))
-    names = ["difference", "low", "high", "t", "p", "n", "flags"]
-    table = pd.DataFrame(rows, columns=[*CONDITIONS, *names])
-    table = table.astype(dict.fromkeys(["difference", "low", "high", "t", "p"], "Float64"))
-    table.insert(list(table.columns).index("n"), "p_holm", holm(table["p"]))
-    return table
+    numbers = ["difference", "low", "high"]
+    table = pd.DataFrame(rows, columns=[*CONDITIONS, *numbers, "n", "flags"])
+    return table.astype(dict.fromkeys(numbers, "Float64"))
 
 
 def _paired(
     pruned: pd.Series[float], dense: pd.Series[float], level: float
-) -> tuple[float | None, float | None, float | None, float | None, float | None, int, str]:
-    """difference, low, high, t, p, n, flags of one condition against dense."""
+) -> tuple[float | None, float | None, float | None, int, str]:
+    """difference, low, high, n, flags of one condition against dense."""
     after = pruned.to_numpy(dtype=np.float64, na_value=np.nan)
     before = dense.to_numpy(dtype=np.float64, na_value=np.nan)
     change, n = after - before, len(dense)
     why_not = refusal(change)
     if not np.isfinite(change).all():
-        return None, None, None, None, None, n, why_not
-    mean, found = float(change.mean()), t_interval(change, level)
-    if why_not:
-        return mean, found.low, found.high, None, None, n, why_not
-    test = pingouin.ttest(after, before, paired=True)
-    t, p = float(test["T"].iloc[0]), float(test["p_val"].iloc[0])
-    return mean, found.low, found.high, t, p, n, ""
+        return None, None, None, n, why_not
+    found = t_interval(change, level)
+    return float(change.mean()), found.low, found.high, n, why_not
 
 
 # -- what can be tested ---------------------------------------------------------------------------
@@ -331,19 +325,6 @@ def refusal(differences: Iterable[float]) -> str:
     if n < MIN_SEEDS:
         return f"{n} seeds: too few for a test"
     return "no spread between seeds: no test" if np.ptp(numbers) < 1e-12 else ""
-
-
-def holm(p: pd.Series[float]) -> pd.Series[float]:
-    """p-values of one family after Holm (1979); <NA> where no test was made.
-
-    >>> holm(pd.Series([0.01, None, 0.04], dtype="Float64")).tolist()
-    [0.02, <NA>, 0.04]
-    """
-    adjusted = pd.Series(pd.NA, index=p.index, dtype="Float64")
-    tested = p.notna()
-    if tested.any():
-        adjusted[tested] = holm_rows(np.asarray(p[tested], dtype=np.float64)[None])[0]
-    return adjusted
 
 
 def holm_rows(p: Floats) -> Floats:

@@ -358,9 +358,10 @@ def coverage_sentence(scored: pd.DataFrame) -> str:
         found = sorted(100 * coverage(values, n) for values in shares)
         parts.append(f"{found[0]:.0f} to {found[-1]:.0f} % at {n} seeds")
     return (
-        f"Drawn again and again from the {len(shares[0])} dense accuracies of a model, 95 % t "
-        f"intervals hold their mean in {listed(parts)}: one seed that learned little is an outlier "
-        "that a few seeds mostly miss."
+        "Drawn again and again from the dense accuracies of a model at "
+        f"{counted([len(values) for values in shares], 'seed')}, 95 % t intervals hold their mean "
+        f"in {listed(parts)}: least often where one seed is an outlier, which a few seeds mostly "
+        "miss."
     )
 
 

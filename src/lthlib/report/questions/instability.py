@@ -244,7 +244,10 @@ def _order_decides(counted: pd.DataFrame) -> str:
     ]
     if not parts:
         return ""
-    return f"The order of items alone decides whether a model learns: {'; '.join(parts)}. "
+    return (
+        "Where only the order of items differs, one training is shown to beat the rule that looks "
+        f"at no input and the other is not: {'; '.join(parts)}. "
+    )
 
 
 def _matching(tickets: pd.DataFrame) -> str:

@@ -111,7 +111,7 @@ def looks_table(found: pd.DataFrame) -> Exhibit:
 def looks_sentence(found: pd.DataFrame) -> str:
     """What tells changed items from kept ones, and whether pruning has a part in it."""
     told = found[found["holm_visible"] < 0.05]
-    start = "No visible fact tells" if told.empty else "Some do: these facts tell"
+    start = "No visible fact is shown to tell" if told.empty else "These facts tell"
     text = (
         f"{start} how often an item's answer changes at {_sparsity(found)} % sparsity (p < 0.05 "
         "after Holm; in brackets the share of the variance of ranks that a fact explains, then "
