@@ -132,9 +132,10 @@ def test_time_left_comes_from_the_speed_so_far(tmp_path: Path) -> None:
 
 def test_plan_lists_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["plan", "--preset", "quick", "--store", str(tmp_path)]) == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert len(lines) >= 4
-    assert all("to do" in line for line in lines)
+    *studies, total, shipped = capsys.readouterr().out.splitlines()
+    assert len(studies) == 4 and all("3 runs (3 to do)" in line for line in studies)
+    assert total.startswith("12 runs to do: about ")
+    assert shipped.startswith("12 of these are recorded in ") and "shipped" in shipped
 
 
 @pytest.mark.parametrize(
