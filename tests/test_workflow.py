@@ -11,12 +11,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from lthlib.errors import RecordError, StudyError, TaskError
 from lthlib.lab.lottery import Lab
 from lthlib.lab.models import start_name
-from lthlib.records import RecordStore, open_store
+from lthlib.records import RecordStore, open_store, project_root
 from lthlib.study import Study, plan
 from lthlib.workflow import cli, local
 
@@ -165,6 +166,43 @@ def test_verify_names_the_damaged_file(tmp_path: Path, capsys: pytest.CaptureFix
     path.write_bytes(path.read_bytes()[:-9])
     assert cli.main(["verify", str(tmp_path)]) == 1
     assert str(path) in capsys.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("seconds", "killed", "status", "words"),
+    [
+        (0.0, False, 130, "lth: stopped; what was finished is kept"),
+        (0.7, False, 130, "lth: stopped; what was finished is kept"),
+        (3.0, False, 130, "lth: stopped; what was finished is kept"),
+        (3.0, True, 1, "lth: a training process died"),
+    ],
+)
+def test_workers_that_are_stopped_leave_one_line(
+    tmp_path: Path, seconds: float, killed: bool, status: int, words: str
+) -> None:
+    """Ctrl-C, which a terminal sends to every process, also while they start; a dead one."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "lthlib.workflow.cli", "run", "--preset", "quick", "--workers", "2",
+         "--store", str(tmp_path)],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+        cwd=project_root(),
+    )  # fmt: skip
+    assert process.stdout
+    assert "runs to do" in process.stdout.readline()
+    assert "in 2 processes" in process.stdout.readline()
+    time.sleep(seconds)
+    workers = [
+        p for p in psutil.Process(process.pid).children() if "spawn_main" in str(p.cmdline())
+    ]
+    if killed:
+        workers[0].kill()
+    else:
+        os.killpg(process.pid, signal.SIGINT)
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == status
+    assert error.startswith(words) and error.count("\n") == 1
+    assert not any(worker.is_running() for worker in workers)
 
 
 RUN = """

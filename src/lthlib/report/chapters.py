@@ -13,13 +13,12 @@ from __future__ import annotations
 import hashlib
 import importlib
 import json
-import multiprocessing
 import os
 import platform
 import re
 import tomllib
 from collections.abc import Callable, Mapping
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field, fields
 from functools import cache
@@ -29,6 +28,7 @@ from typing import Any, Literal, get_args
 
 import lthlib
 from lthlib.errors import LthError, unknown
+from lthlib.machine import end_workers, uninterrupted, worker_pool
 from lthlib.packs import PackedStore, store_at
 from lthlib.records import Files, RecordStore, common_runs, to_json
 from lthlib.report.execution import NotebookError, execute, read_pair
@@ -216,15 +216,18 @@ def refresh(book: Book, say: Callable[[str], object] = print) -> list[str]:
     # Made here once: a kernel that makes it says so, and what a kernel says is a warning.
     importlib.import_module("matplotlib.font_manager")
     # Processes: papermill changes the working folder, which threads would share.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(WORKERS, len(stale)), mp_context=context) as pool:
-        made = {pool.submit(_make, book, edition): edition.chapter for edition in stale}
+    with worker_pool(min(WORKERS, len(stale))) as pool:
+        with uninterrupted():
+            made = {pool.submit(_make, book, edition): edition.chapter for edition in stale}
         try:
             for number, future in enumerate(as_completed(made), start=1):
                 source = future.result()
                 say(f"chapter {number} of {len(stale)}: {made[future].name}{source}")
         except BrokenProcessPool:
             raise NotebookError("a process that executes chapters died: build again") from None
+        except KeyboardInterrupt:
+            end_workers(pool)
+            raise
         finally:
             pool.shutdown(cancel_futures=True)
     return [edition.chapter.name for edition in stale]

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import weakref
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from itertools import groupby, pairwise
@@ -15,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from lthlib.errors import RecordError
-from lthlib.machine import cores
+from lthlib.machine import cores, worker_pool
 from lthlib.records import RecordStore
 from lthlib.report import measures
 from lthlib.report.answers.kept import same_skill
@@ -144,8 +142,7 @@ def read_many(
         found = [_read_batch(batch, store) for batch in batches]
     else:
         # Not forked: a page's process may have threads.
-        spawn = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(min(workers, len(batches)), mp_context=spawn) as pool:
+        with worker_pool(min(workers, len(batches))) as pool:
             found = list(pool.map(partial(_read_batch, store=store), batches))
     return [reading for batch in found for reading in batch]
 

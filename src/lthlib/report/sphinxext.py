@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import posixpath
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,9 @@ def refresh_chapters(app: Sphinx) -> None:
     except LthError as error:
         # An exception would reach the user under two tracebacks; this is one line and status 1.
         raise SystemExit(f"error: {error}") from None
+    except KeyboardInterrupt:
+        print("stopped; chapters that were finished are kept, build again", file=sys.stderr)
+        raise SystemExit(130) from None
 
 
 def pages_that_glue(

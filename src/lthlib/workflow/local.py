@@ -7,20 +7,17 @@ gives the same numbers however many others go on beside it.
 from __future__ import annotations
 
 import json
-import multiprocessing
-import os
 import sys
-import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, wait
+from concurrent.futures import Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
 from lthlib.errors import RecordError, StudyError, TrainingError
-from lthlib.machine import cores
+from lthlib.machine import cores, end_workers, uninterrupted, worker_pool
 from lthlib.records import LAB_FORMAT, RecordStore
 from lthlib.study import Study
 
@@ -142,37 +139,17 @@ def _work(job: Job, url: str) -> str:
     return run_in_lab(job.study, job.seed, RecordStore(url), device=device())
 
 
-def _end_with_parent() -> None:
-    """Let this worker end when the process that started it is killed.
-
-    Nobody would read its result or give it more to do, and it would wait for ever.
-    """
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-
-    def watch() -> None:
-        parent.join()
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
-
-
 def _run_jobs(jobs: list[Job], store: RecordStore, workers: int, say: Say) -> None:
-    context = multiprocessing.get_context("spawn")
     progress = Progress(jobs, store, say)
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=_end_with_parent) as pool:
-        futures = {pool.submit(_work, job, store.files.url): job for job in jobs}
+    with worker_pool(workers) as pool:
+        with uninterrupted():
+            futures = {pool.submit(_work, job, store.files.url): job for job in jobs}
         try:
             _watch(futures, progress)
         except BaseException:
-            for future in futures:
-                future.cancel()
-            workers_left = dict(pool._processes or {})
-            for process in workers_left.values():
-                process.terminate()
-                process.join()
+            ended = end_workers(pool)
             for name in (name for job in jobs for name in job.runs):
-                store.release(name, workers_left)
+                store.release(name, ended)
             raise
 
 
