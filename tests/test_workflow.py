@@ -139,6 +139,17 @@ def test_plan_lists_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert shipped.startswith("12 of these are recorded in ") and "shipped" in shipped
 
 
+def test_plan_counts_runs_that_are_trained_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study = Study.build({"together": 2, "seeds": [0, 1, 2, 3]})
+    monkeypatch.setattr(cli, "plan", lambda _: [study])
+    assert cli.main(["plan", "--store", str(tmp_path)]) == 0
+    first, total = capsys.readouterr().out.splitlines()[:2]
+    assert "4 runs (4 to do)" in first
+    assert total.startswith("4 runs to do")
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

@@ -16,7 +16,7 @@ from lthlib.packs import PackedStore, other_packs, pack, reference_store, store_
 from lthlib.records import Files, RecordStore, open_store, project_root, shipped_store
 from lthlib.study import DEFAULT_PRESET, MODELS, PRESETS, Study, plan
 from lthlib.workflow import data, estimate, grid, own
-from lthlib.workflow.local import Job, default_workers, device, missing, run
+from lthlib.workflow.local import Job, default_workers, device, missing, run, runs_to_do
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -107,7 +107,8 @@ def _run(options: argparse.Namespace) -> int:
     studies, store = plan(options.preset), open_store(options.store)
     if jobs := missing(studies, store):
         workers = min(len(jobs), options.workers or default_workers())
-        print(f"{len(jobs)} runs to do: {_how_long(jobs, workers)}; to stop and go on is safe")
+        todo = len(runs_to_do(jobs, store))
+        print(f"{todo} runs to do: {_how_long(jobs, workers)}; to stop and go on is safe")
     run(studies, store, workers=options.workers)
     return 0
 
@@ -145,7 +146,7 @@ def _book(options: argparse.Namespace) -> int:
 def _plan(options: argparse.Namespace) -> int:
     store, studies = open_store(options.store), plan(options.preset)
     jobs = missing(studies, store)
-    left = {job.name for job in jobs}
+    left = set(runs_to_do(jobs, store))
     for study in studies:
         todo = sum(name in left for name in study.run_ids())
         levels = ", ".join(f"{100 * rung.sparsity:.4g}" for rung in study.rungs())
@@ -154,9 +155,9 @@ def _plan(options: argparse.Namespace) -> int:
             f"trainings of {study.epochs} epochs; sparsity {levels} %"
         )
     if jobs:
-        print(f"{len(jobs)} runs to do: {_how_long(jobs, default_workers())}")
+        print(f"{len(left)} runs to do: {_how_long(jobs, default_workers())}")
     for other in (reference_store(), *other_packs(), shipped_store()):
-        held = sum(other.has(run) for job in jobs for run in job.runs)
+        held = sum(map(other.has, left))
         if held and other.files.url != store.files.url:
             print(
                 f"{held} of these are recorded in {other.files.url} already: the book reads "

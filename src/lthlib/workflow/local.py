@@ -69,6 +69,11 @@ def missing(studies: Sequence[Study], store: RecordStore) -> list[Job]:
     return jobs
 
 
+def runs_to_do(jobs: Sequence[Job], store: RecordStore) -> list[str]:
+    """Names of the runs that these jobs would finish; one job trains a whole block of seeds."""
+    return [run for job in jobs for run in job.runs if not store.has(run)]
+
+
 def _identity(study: Study) -> dict[str, Any]:
     """What can be told of a run's identity without torch and without making its task."""
     if study.start == "random":
@@ -108,7 +113,7 @@ def run(
     count = min(len(jobs), workers or default_workers())
     store.files.check_shared()
     say(
-        f"{len(jobs)} of {len(names)} runs to do in {count} processes; "
+        f"{len(runs_to_do(jobs, store))} of {len(names)} runs to do in {count} processes; "
         f"records go to {store.files.url}"
     )
     _run_jobs(jobs, store, count, say)
@@ -194,9 +199,10 @@ class Progress:
         if done == self.last_done and not last:
             return
         self.last_said, self.last_done = time.monotonic(), done
-        runs = sum(self.store.has(job.name) for job in self.jobs)
+        runs = [run for job in self.jobs for run in job.runs]
+        finished = sum(map(self.store.has, runs))
         self.say(
-            f"training {done} of {self.total}, run {runs} of {len(self.jobs)} done"
+            f"training {done} of {self.total}, run {finished} of {len(runs)} done"
             + self._left(done)
         )
 
