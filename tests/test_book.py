@@ -126,6 +126,9 @@ def test_preset_and_first_store_can_be_overruled(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LTHLIB_STORE", "elsewhere")
+    with pytest.raises(RecordError, match="elsewhere is not there"):
+        read_book(project)
+    (project / "elsewhere").mkdir()
     assert read_book(project).stores == ("elsewhere", "records/shipped")
     monkeypatch.setenv("LTHLIB_PRESET", "quick")
     with pytest.raises(RecordError, match=r"is finished in none of .*make report"):

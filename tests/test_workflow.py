@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -14,10 +15,13 @@ from typing import Any
 import psutil
 import pytest
 
+from lthlib import records
 from lthlib.errors import RecordError, StudyError, TaskError
 from lthlib.lab.lottery import Lab
 from lthlib.lab.models import start_name
+from lthlib.packs import reference_store
 from lthlib.records import RecordStore, open_store, project_root
+from lthlib.report.chapters import read_book
 from lthlib.study import Study, plan
 from lthlib.workflow import cli, local
 
@@ -97,9 +101,48 @@ def test_what_a_dead_process_left_of_a_finished_run_is_removed(tmp_path: Path) -
     assert not store.files.exists(f"{name}/parts")
 
 
-def test_a_store_that_other_processes_cannot_see_is_refused() -> None:
-    with pytest.raises(RecordError, match="lives in one process only"):
-        local.run([Study.build(SMALL)], RecordStore("memory://lost"), say=lambda _: None)
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("memory://lost", "lives in one process only"),
+        ("dir::memory://lost", "lives in one process only"),
+        ("PACKS", "holds packs, which are only read"),
+        ("http://127.0.0.1:9/records", "cannot be written"),
+    ],
+)
+def test_a_store_that_cannot_keep_a_run_is_refused_before_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str, words: str
+) -> None:
+    monkeypatch.setattr(local, "_run_jobs", lambda *_: pytest.fail("it trained"))
+    (tmp_path / "packs.json").write_text("{}")
+    store = RecordStore(url.replace("PACKS", str(tmp_path)))
+    with pytest.raises(RecordError, match=words):
+        local.run([Study.build(SMALL)], store, say=lambda _: None)
+
+
+@pytest.mark.parametrize("code", [errno.EROFS, errno.EACCES, errno.ENOSPC])
+def test_a_folder_that_cannot_be_written_is_refused_before_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(records, "write_atomically", refuse)
+    monkeypatch.setattr(local, "_run_jobs", lambda *_: pytest.fail("it trained"))
+    with pytest.raises(RecordError, match=f"{os.strerror(code)}; nothing was begun"):
+        local.run([Study.build(SMALL)], open_store(tmp_path), say=lambda _: None)
+
+
+def test_a_store_that_is_complete_need_not_be_writable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study, store = Study.build(SMALL), open_store(tmp_path)
+    local.run([study], store, say=lambda _: None)
+    monkeypatch.setattr(records, "write_atomically", lambda *_: pytest.fail("it wrote"))
+    assert local.run([study], store, say=lambda _: None) == study.run_ids()
+    assert sorted(path.name for path in (tmp_path / "locks").iterdir()) == [
+        f"{study.run_id(0)}.lock"
+    ]
 
 
 def test_all_runs_of_a_block_are_freed_when_it_is_stopped(
@@ -158,15 +201,60 @@ def test_plan_counts_runs_that_are_trained_together(
         (["book", "--preset", "quik"], "did you mean 'quick'"),
         (["report", "--store", "nosuch://x"], "cannot be opened"),
         (["ship", "--store", "/nonexistent/store"], "not in /nonexistent/store"),
+        (["verify", "NOWHERE"], "is not there"),
+        (["verify", "EMPTY"], "holds no finished run"),
+        (["pack", "--store", "NOWHERE"], "is not there"),
+        (["pack", "--store", "EMPTY"], "nothing to pack"),
+        (["book", "--store", "NOWHERE"], "is not there"),
+        *(
+            ([*command, "FILE"], "is no folder")
+            for command in (
+                ["verify"], ["run", "--store"], ["plan", "--store"], ["book", "--store"],
+                ["report", "--store"], ["ship", "--store"], ["pack", "--store"], ["pack", "--to"],
+                ["data", "list", "--folder"], ["features", "check", "x", "--folder"],
+            )
+        ),
     ],
-)
+)  # fmt: skip
 def test_bad_input_is_one_line_and_status_1(
-    arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert cli.main(arguments) == 1
+    places = {name: tmp_path / name.lower() for name in ("NOWHERE", "EMPTY", "FILE")}
+    places["EMPTY"].mkdir()
+    places["FILE"].touch()
+    assert cli.main([str(places.get(word, word)) for word in arguments]) == 1
     error = capsys.readouterr().err
     assert error.count("\n") == 1
     assert words in error
+    assert not places["NOWHERE"].exists()
+
+
+def test_a_reference_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LTHLIB_REFERENCE", "/nonexistent/store")
+    for read in (reference_store, lambda: read_book(project_root())):
+        with pytest.raises(RecordError, match="/nonexistent/store is not there"):
+            read()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "into", "status", "error"),
+    [
+        (["plan"], "closed", 141, ""),
+        (["data", "list"], "closed", 141, ""),
+        (["data", "list"], "/dev/full", 1, "lth: what it prints: No space left on device\n"),
+    ],
+)
+def test_a_pipe_that_its_reader_closed_gives_no_traceback(
+    arguments: list[str], into: str, status: int, error: str
+) -> None:
+    reader, pipe = os.pipe()
+    os.close(reader)
+    output = pipe if into == "closed" else os.open(into, os.O_WRONLY)
+    done = subprocess.run(
+        [sys.executable, "-m", "lthlib.workflow.cli", *arguments],
+        stdout=output, stderr=subprocess.PIPE, text=True, check=False, cwd=project_root(),
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (status, error)
 
 
 def test_verify_names_the_damaged_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -330,10 +330,30 @@ def store_at(url: str | os.PathLike[str]) -> RecordStore:
     return PackedStore(url) if Files(url).exists(MARK) else RecordStore(url)
 
 
+def named_store(url: str | os.PathLike[str]) -> RecordStore:
+    """The store that a person names to read from. Raises RecordError where nothing is there."""
+    store = store_at(url)
+    if not store.files.exists(""):
+        raise RecordError(f"{url} is not there: name a folder, or a URL, that holds records")
+    return store
+
+
+def check_target(store: RecordStore) -> None:
+    """Refuse a store that no other process can add runs to. Raises RecordError."""
+    url = store.files.url
+    if store.files.of_one_process:
+        raise RecordError(
+            f"{url} lives in one process only: name a folder, or a URL that other processes can "
+            "reach"
+        )
+    if store.files.exists(MARK):
+        raise RecordError(f"{url} holds packs, which are only read: name another store")
+
+
 def reference_store(url: str = "") -> RecordStore:
     """The records of the reference study: at `url`, where LTHLIB_REFERENCE says, or shipped."""
     own = url or os.environ.get("LTHLIB_REFERENCE", "")
-    return store_at(own or project_root() / "records" / "reference")
+    return named_store(own) if own else store_at(project_root() / "records" / "reference")
 
 
 def other_packs() -> list[PackedStore]:

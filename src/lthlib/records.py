@@ -36,6 +36,7 @@ from typing import Any
 import fsspec
 import pandas as pd
 from filelock import BaseFileLock, FileLock, Timeout
+from fsspec.implementations.memory import MemoryFileSystem
 
 from lthlib.errors import RecordError, UnusableRecordError, reason
 from lthlib.parquet import answers_from_parquet, from_parquet
@@ -48,6 +49,8 @@ IDENTITY = ("lab", "start weights", "task data")
 TABLES = ("levels", "predictions", "training", "curves")
 OBSERVED = ("weights", "states", "barriers")
 """Tables that only studies with such an observation have."""
+PROBE_BYTES = 2**20
+"""Written to a store before a run, to see whether there is any room."""
 READERS = 4
 """Runs whose files are checked at the same time."""
 Blobs = Mapping[str, bytes]
@@ -92,27 +95,17 @@ class Files:
         self.local = "file" in (
             self.fs.protocol if isinstance(self.fs.protocol, tuple) else (self.fs.protocol,)
         )
+        root_, above = Path(self.root), Path(self.root).parents
+        if self.local and any(path.is_file() for path in (root_, *above)):
+            raise RecordError(
+                f"{self.url} is no folder: name one, which need not exist yet, or a URL"
+            )
 
     def path(self, name: str) -> str:
         return f"{self.root}/{name}" if name else self.root
 
     def exists(self, name: str) -> bool:
         return bool(self.fs.exists(self.path(name)))
-
-    def check_shared(self) -> None:
-        """Refuse, before hours of work, a place that nobody else could read or nothing be kept in.
-
-        Raises RecordError for a store that lives in one process only, and where a file cannot be
-        written.
-        """
-        protocols = self.fs.protocol if isinstance(self.fs.protocol, tuple) else (self.fs.protocol,)
-        if "memory" in protocols:
-            raise RecordError(
-                f"{self.url} lives in one process only: name a folder, or a URL that other "
-                "processes can reach"
-            )
-        self.write(probe := f".writable.{secrets.token_hex(4)}", b"")
-        self.remove_file(probe)
 
     def names(self, folder: str = "") -> list[str]:
         """Sorted names directly under a folder; an absent folder holds none."""
@@ -134,19 +127,43 @@ class Files:
 
     def write(self, name: str, data: bytes) -> None:
         """All of the file or none of it, also when the machine stops halfway."""
-        path = self.path(name)
         try:
-            if self.local:
-                write_atomically(Path(path), data)
-            else:
-                # Object stores show an object only once it is whole.
-                self.fs.makedirs(path.rsplit("/", 1)[0], exist_ok=True)
-                self.fs.pipe_file(path, data)
+            self._put(name, data)
         except OSError as error:
             raise RecordError(
-                f"{path} cannot be written: {reason(error)}; nothing of it was kept, "
+                f"{self.path(name)} cannot be written: {reason(error)}; nothing of it was kept, "
                 "and what was finished before stands: free the cause and run again"
             ) from None
+
+    def _put(self, name: str, data: bytes) -> None:
+        path = self.path(name)
+        if self.local:
+            write_atomically(Path(path), data)
+        else:
+            # Object stores show an object only once it is whole.
+            self.fs.makedirs(path.rsplit("/", 1)[0], exist_ok=True)
+            self.fs.pipe_file(path, data)
+
+    def check_writable(self) -> None:
+        """Write a file and remove it: what cannot be kept need not be computed. RecordError."""
+        probe = f"locks/probe-{secrets.token_hex(8)}"
+        try:
+            self._put(probe, bytes(PROBE_BYTES))
+            self.remove_file(probe)
+        except (OSError, NotImplementedError) as error:
+            why = reason(error) if isinstance(error, OSError) else "it can only be read"
+            raise RecordError(
+                f"{self.url} cannot be written: {why}; nothing was begun: name another store, or "
+                "free the cause"
+            ) from None
+
+    @property
+    def of_one_process(self) -> bool:
+        """Is all that is written here seen by this process only?"""
+        fs = self.fs
+        while (below := getattr(fs, "fs", None)) is not None:  # a cache, or a folder of another
+            fs = below
+        return isinstance(fs, MemoryFileSystem)
 
     def remove_file(self, name: str) -> None:
         self.fs.rm_file(self.path(name))

@@ -29,7 +29,7 @@ from typing import Any, Literal, get_args
 import lthlib
 from lthlib.errors import LthError, unknown
 from lthlib.machine import end_workers, uninterrupted, worker_pool
-from lthlib.packs import PackedStore, store_at
+from lthlib.packs import PackedStore, named_store, store_at
 from lthlib.records import Files, RecordStore, common_runs, to_json
 from lthlib.report.execution import NotebookError, execute, read_pair
 from lthlib.study import DEFAULT_PRESET, studies_from_parameters
@@ -96,7 +96,10 @@ class Book:
 
     def store(self, name: str) -> RecordStore:
         """A store by URL, or by folder below the project's."""
-        return store_at(name if "://" in name else self.root / name)
+        return store_at(self.url(name))
+
+    def url(self, name: str) -> str | Path:
+        return name if "://" in name else self.root / name
 
 
 def read_book(root: Path) -> Book:
@@ -105,7 +108,8 @@ def read_book(root: Path) -> Book:
     Three variables overrule it where they are set: LTHLIB_PRESET its preset, LTHLIB_STORE its first
     store, LTHLIB_REFERENCE the store of the reference study.
 
-    Raises NotebookError for a file that is missing, no TOML, or says something unknown.
+    Raises NotebookError for a file that is missing, no TOML, or says something unknown, RecordError
+    for a variable that names a store which is not there.
     """
     path = root / "book" / "chapters.toml"
     try:
@@ -120,7 +124,10 @@ def read_book(root: Path) -> Book:
     stores = list(declared.get("stores", ("records/local", "records/shipped")))
     stores[0] = os.environ.get("LTHLIB_STORE") or stores[0]
     reference = os.environ.get("LTHLIB_REFERENCE") or declared.get("reference", Book.reference)
-    return Book(root, preset, tuple(stores), tuple(chapters), reference)
+    book = Book(root, preset, tuple(stores), tuple(chapters), reference)
+    for own in filter(None, map(os.environ.get, ("LTHLIB_STORE", "LTHLIB_REFERENCE"))):
+        named_store(book.url(own))
+    return book
 
 
 def _check_entry(where: str, entry: Mapping[str, Any]) -> None:

@@ -8,11 +8,11 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from lthlib.errors import LthError, RecordError
-from lthlib.packs import PackedStore, other_packs, pack, reference_store, store_at
+from lthlib.errors import LthError, RecordError, reason
+from lthlib.packs import PackedStore, named_store, other_packs, pack, reference_store
 from lthlib.records import Files, RecordStore, open_store, project_root, shipped_store
 from lthlib.study import DEFAULT_PRESET, MODELS, PRESETS, Study, plan
 from lthlib.workflow import data, estimate, grid, own
@@ -21,23 +21,39 @@ from lthlib.workflow.local import Job, default_workers, device, missing, run, ru
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; errors of this library become one line and exit status 1."""
-    options = _parser().parse_args(arguments)
-    command: Callable[[argparse.Namespace], int] = options.command
     try:
-        status = command(options)
-        sys.stdout.flush()
-        return status
-    except BrokenPipeError:
-        # Whoever read the output has gone, as `head` does: nothing is left to say, at exit neither.
-        with contextlib.suppress(OSError, ValueError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 128 + signal.SIGPIPE
+        with _flushed():
+            options = _parser().parse_args(arguments)
+            command: Callable[[argparse.Namespace], int] = options.command
+            return command(options)
     except LthError as error:
         print(f"lth: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("lth: stopped; what was finished is kept, run again to go on", file=sys.stderr)
         return 130
+    except OSError as error:
+        _drop_output()
+        if isinstance(error, BrokenPipeError):  # the reader has enough, as `| head` does
+            return 128 + signal.SIGPIPE
+        print(f"lth: {error.filename or 'what it prints'}: {reason(error)}", file=sys.stderr)
+        return 1
+
+
+@contextlib.contextmanager
+def _flushed() -> Iterator[None]:
+    """A pipe that was closed shows when a command ends, and not when Python does."""
+    try:
+        yield
+    finally:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+
+
+def _drop_output() -> None:
+    """What is still to be written cannot be: let the interpreter not try it again."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -129,6 +145,7 @@ def _book(options: argparse.Namespace) -> int:
     root = project_root()
     environment = {**os.environ, "LTHLIB_PRESET": options.preset}
     if options.store:
+        named_store(options.store)
         # The book is built from the project's folder, and a path is given from the current one.
         url = "://" in options.store
         environment["LTHLIB_STORE"] = options.store if url else str(Path(options.store).resolve())
@@ -170,12 +187,11 @@ def _plan(options: argparse.Namespace) -> int:
 
 def _verify(options: argparse.Namespace) -> int:
     usual = [open_store(), shipped_store(), reference_store(), *other_packs()]
-    stores = [store_at(options.store)] if options.store else usual
-    if options.store and not stores[0].files.exists(""):
-        raise RecordError(f"{options.store} is not there: name a folder or URL of records")
     any_damaged = False
-    for store in stores:
+    for store in [named_store(options.store)] if options.store else usual:
         runs = store.runs()
+        if options.store and not runs:
+            raise RecordError(f"{options.store} holds no finished run: nothing was checked")
         # Runs of one pack share their files, and so their fault.
         for fault in dict.fromkeys(map(str, store.damaged(runs).values())):
             any_damaged = True
@@ -198,10 +214,17 @@ def _ship(options: argparse.Namespace) -> int:
 
 def _pack(options: argparse.Namespace) -> int:
     """Pack what is finished, study by study; seeds that are packed there already stay."""
-    source = open_store(options.store)
+    source = named_store(options.store) if options.store else open_store()
     target = Files(options.to or project_root() / "records" / "reference")
-    for study in plan(options.preset):
-        if runs := [name for name in study.run_ids() if source.has(name)]:
+    studies = plan(options.preset)
+    held = [[name for name in study.run_ids() if source.has(name)] for study in studies]
+    if not any(held):
+        raise RecordError(
+            f"no run of the preset {options.preset} is finished in {source.files.url}: nothing to "
+            f"pack; `lth run --preset {options.preset}` makes them"
+        )
+    for study, runs in zip(studies, held, strict=True):
+        if runs:
             pack(runs, source, target)
             print(f"{study.name}: {len(runs)} of {len(study.seeds)} runs packed")
     packed = PackedStore(target.url)

@@ -16,8 +16,9 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
-from lthlib.errors import RecordError, StudyError, TrainingError
+from lthlib.errors import StudyError, TrainingError
 from lthlib.machine import cores, end_workers, uninterrupted, worker_pool
+from lthlib.packs import check_target
 from lthlib.records import LAB_FORMAT, RecordStore
 from lthlib.study import Study
 
@@ -110,18 +111,14 @@ def run(
         return names
     if workers is not None and workers < 1:
         raise StudyError(f"workers: {workers} is no number of processes; give 1 or more")
+    check_target(store)
+    store.files.check_writable()
     count = min(len(jobs), workers or default_workers())
-    store.files.check_shared()
     say(
         f"{len(runs_to_do(jobs, store))} of {len(names)} runs to do in {count} processes; "
         f"records go to {store.files.url}"
     )
     _run_jobs(jobs, store, count, say)
-    if lost := [name for job in jobs for name in job.runs if not store.has(name)]:
-        raise RecordError(
-            f"run {lost[0]} was done, but {store.files.url} does not hold it: such a store lives "
-            "in one process only; name a folder, or a URL that other processes can reach"
-        )
     return names
 
 

@@ -507,6 +507,8 @@ def _data_folder(folder: Path) -> Iterator[None]:
 def _on_disk(out: Path) -> Iterator[None]:
     try:
         yield
+    except BrokenPipeError:
+        raise  # of what is printed, not of a file
     except OSError as error:
         raise RecordError(
             f"{out} cannot be written ({reason(error)}): make room or name another folder with "

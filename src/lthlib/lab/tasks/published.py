@@ -45,7 +45,10 @@ Encode = Callable[[Sequence[str], int], NDArray[np.int64]]
 
 def data_folder(chosen: Path | str | None = None) -> Path:
     """Where published data lies: `chosen`, else $LTHLIB_DATA, else `data` in the cache folder."""
-    return Path(chosen or os.environ.get("LTHLIB_DATA") or default_folder() / "data")
+    folder = Path(chosen or os.environ.get("LTHLIB_DATA") or default_folder() / "data")
+    if folder.is_file():
+        raise TaskError(f"{folder} is no folder for data: name one, which need not exist yet")
+    return folder
 
 
 def load(

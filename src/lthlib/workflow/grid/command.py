@@ -9,7 +9,7 @@ from pathlib import Path
 
 from lthlib.errors import GridError, StudyError
 from lthlib.machine import cores
-from lthlib.packs import PackedStore, reference_store, store_at
+from lthlib.packs import check_target, reference_store
 from lthlib.records import RecordStore, open_store, shipped_store
 from lthlib.report.words import in_bytes
 from lthlib.study import PRESETS, Study, plan
@@ -93,6 +93,7 @@ def _run(
     store: RecordStore,
     at_once: int,
 ) -> None:
+    store.files.check_writable()
     folder = controller.working_folder(store, options.work)
     given = controller.arguments(
         profile, folder, at_once, options.gres, len(plan.devices), options.retries
@@ -125,13 +126,7 @@ def _store(url: str | None) -> RecordStore:
     """A store that processes on other machines find under the same name."""
     folder = url is not None and "://" not in url
     store = open_store(Path(str(url)).resolve() if folder else url)
-    root = Path(store.files.root)
-    if store.files.local and any(path.is_file() for path in (root, *root.parents)):
-        raise GridError(f"{url} is no folder: name one, which need not exist yet, or a URL")
-    if store.files.url.startswith("memory:"):
-        raise GridError(f"{url} lives in one process only: name a folder, or another URL")
-    if isinstance(store_at(store.files.url), PackedStore):
-        raise GridError(f"{url} holds packs, which are only read: name another store")
+    check_target(store)
     return store
 
 
