@@ -240,6 +240,22 @@ def test_stale_numbers_are_impossible(project: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("name", ["a [1] b", "a {b} #%20 ä'*?"])
+def test_a_book_builds_in_a_folder_of_any_name(tmp_path: Path, name: str) -> None:
+    """Pages that the contents do not name, such as a chapter of before, are no pages."""
+    project = small_book.make_project(tmp_path / name)
+    (project / "book" / "NOT_A_PAGE.md").write_text("# Not a page\n")
+    (project / "book" / "chapters").mkdir()
+    shutil.copy(
+        project / "notebooks" / "accuracy.ipynb", project / "book" / "chapters" / "old.ipynb"
+    )
+    done = small_book.build(project)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "0.800" in shown(project)["intro"]
+    assert not (project / "_build" / "html" / "NOT_A_PAGE.html").exists()
+
+
+@pytest.mark.slow
 def test_faults_fail_the_bare_build_until_they_are_mended(project: Path) -> None:
     intro = project / "book" / "intro.md"
     intro.write_text(small_book.INTRO + "\n{glue:text}`chapters/accuracy.ipynb::missing:s`\n")

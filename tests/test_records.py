@@ -135,6 +135,30 @@ def test_damaged_parts_are_refused_too(tmp_path: Path) -> None:
             writer.read_level(0, "trained.safetensors")
 
 
+def test_a_store_lies_in_a_folder_of_any_name(tmp_path: Path) -> None:
+    names = ["a [1] b", "a {b} #%20 ä'*?~"]
+    for name in names:
+        store = open_store(tmp_path / name)
+        store.files.check_writable()
+        write_run(store)
+        assert store.runs() == ["r"]
+        assert not (tmp_path / name / "r" / "parts").exists()
+        store.verify("r")
+        store.copy("r", open_store(tmp_path / name / "copy"))
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(names)
+
+
+def test_damaged_items_are_written_again_by_the_next_run(tmp_path: Path) -> None:
+    store = open_store(tmp_path)
+    write_run(store)
+    (tmp_path / "items" / "k" / "items.parquet").write_bytes(b"")
+    with pytest.raises(RecordError, match=r"delete .*k, and the next run of its task writes it"):
+        store.items("k")
+    store.files.remove("items/k")
+    write_run(store, "another")
+    assert store.items("k")["item"].tolist() == ["a", "b"]
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [

@@ -79,8 +79,10 @@ def execute(
     from papermill.exceptions import PapermillExecutionError
     from traitlets.config import Config
 
+    # papermill takes what stands between braces in a path for the name of a parameter.
+    path = str(notebook).replace("{", "{{").replace("}", "}}")
     try:
-        known = papermill.inspect_notebook(str(notebook))
+        known = papermill.inspect_notebook(path)
     except ValueError as error:  # such as a notebook that names no kernel
         raise NotebookError(f"{notebook.name}: {_first_line(error)}") from None
     for name in parameters:
@@ -89,7 +91,7 @@ def execute(
     with _own_kernel(environment) as sockets:
         try:
             executed = papermill.execute_notebook(
-                notebook,
+                path,
                 None,
                 dict(parameters),
                 kernel_name="python3",

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from sphinx.application import Sphinx
+from sphinx.config import Config
 from sphinx.environment import BuildEnvironment
 from sphinx.util import logging
 
@@ -39,6 +40,16 @@ def refresh_chapters(app: Sphinx) -> None:
     except KeyboardInterrupt:
         print("stopped; chapters that were finished are kept, build again", file=sys.stderr)
         raise SystemExit(130) from None
+
+
+def only_pages_of_contents(app: Sphinx, config: Config) -> None:
+    """Read the pages that `_toc.yml` names, and no other.
+
+    `only_build_toc_files` alone excludes what it finds by a pattern made of the folder's own name,
+    in which brackets are no brackets.
+    """
+    named = [*config.external_site_map]
+    config["include_patterns"] = [*named, *(f"{page}.*" for page in named)]
 
 
 def pages_that_glue(
@@ -83,6 +94,8 @@ def forget_warned(app: Sphinx, exception: Exception | None) -> None:
 def setup(app: Sphinx) -> dict[str, bool]:
     # Finish, show every warning, and exit with status 1 if there was one.
     app.keep_going = True
+    # After sphinx_external_toc has read the contents, at 900.
+    app.connect("config-inited", only_pages_of_contents, priority=950)
     app.connect("builder-inited", refresh_chapters)
     app.connect("env-get-outdated", pages_that_glue)
     app.connect("html-page-context", resolve_links)
