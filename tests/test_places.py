@@ -73,8 +73,9 @@ def _digest(files: Files) -> str:
 
 
 def test_the_remedy_is_to_restore_what_comes_with_the_repository_and_to_say_what_it_costs() -> None:
-    shipped = remedy(Files(ROOT / "records" / "shipped"), "run")
-    assert "git checkout" in shipped and "delete" not in shipped
+    for folder in ("run", "items/digits"):
+        shipped = remedy(Files(ROOT / "records" / "shipped"), folder)
+        assert "git checkout" in shipped and "delete" not in shipped
     for elsewhere in (ROOT / "records" / "local", Path("/somewhere/records/mine")):
         assert "takes as long as it took" in remedy(Files(elsewhere), "run")
 

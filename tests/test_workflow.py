@@ -174,6 +174,18 @@ def test_time_left_comes_from_the_speed_so_far(tmp_path: Path) -> None:
     assert progress._left(0) == ", 1 min 00 s spent"
 
 
+def test_a_training_that_takes_long_gives_a_sign_of_life(tmp_path: Path) -> None:
+    study, said = Study.build(SMALL), list[str]()
+    progress = local.Progress([local.Job(study, 0)], open_store(tmp_path), said.append)
+    progress.last_said = time.monotonic() - local.SAY_SECONDS - 1
+    progress.tell()
+    assert said == []
+    progress.last_said = time.monotonic() - local.STILL_SECONDS - 1
+    progress.tell()
+    progress.tell()
+    assert len(said) == 1 and said[0].startswith("training 0 of 2, run 0 of 1 done")
+
+
 def test_plan_lists_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["plan", "--preset", "quick", "--store", str(tmp_path)]) == 0
     *studies, total, shipped = capsys.readouterr().out.splitlines()

@@ -255,10 +255,6 @@ class PackedStore(RecordStore):
         }
         return [about[run] for run in wanted]
 
-    def verify(self, run: str) -> None:
-        for name in self.manifest(run)["files"]:
-            self.blob(run, name)
-
     def damaged(self, runs: Iterable[str]) -> dict[str, RecordError]:
         """As any store's; the files of a pack, which are those of all its runs, are read once."""
         packs = {members[0]: members for members in _by_study(runs).values()}

@@ -256,11 +256,13 @@ def remedy(files: Files, folder: str) -> str:
     Records that come with the repository are restored from it; others took as long to make as they
     will take again, and a person decides about that, so that nothing is deleted in passing.
     """
-    path = Path(files.path(folder))
-    if files.local and path.parent.name != "local":
+    store, path = Path(files.root), files.path(folder)
+    if files.local and store.name != "local":
         with contextlib.suppress(RecordError):
-            if path.parent.parent == project_root(path) / "records":
+            if store.parent == project_root(store) / "records":
                 return f"it comes with the repository: restore it by `git checkout -- '{path}'`"
+    if folder.startswith("items/"):
+        return f"move {path} away, or delete it: the next run of its task writes it again"
     return (
         f"move {path} away, or delete it, and run its study again, which takes as long as it took"
     )
@@ -304,10 +306,13 @@ class RecordStore:
         return dict(json.loads(self.blob(run, "study.json")))
 
     def verify(self, run: str) -> None:
-        """Read every file of a run; raises RecordError that names the first damaged one."""
-        manifest = self.manifest(run)
-        for name in manifest["files"]:
-            read_sealed(self.files, run, name, manifest)
+        """Read every file of a run, and of the items that it tested.
+
+        Raises RecordError that names the first damaged one.
+        """
+        for name in self.manifest(run)["files"]:
+            self.blob(run, name)
+        self._items_blob(str(self.study(run)["items"]))
 
     def damaged(self, runs: Iterable[str]) -> dict[str, RecordError]:
         """Those of the runs that :meth:`verify` refuses, each with its first fault.
@@ -416,9 +421,11 @@ class RecordStore:
         self.files.sweep(folder)
 
     def items(self, key: str) -> pd.DataFrame:
+        return pd.read_parquet(io.BytesIO(self._items_blob(key)))
+
+    def _items_blob(self, key: str) -> bytes:
         manifest = read_manifest(self.files, f"items/{key}")
-        data = read_sealed(self.files, f"items/{key}", "items.parquet", manifest)
-        return pd.read_parquet(io.BytesIO(data))
+        return read_sealed(self.files, f"items/{key}", "items.parquet", manifest)
 
     @contextlib.contextmanager
     def writer(

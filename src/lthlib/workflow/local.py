@@ -25,6 +25,8 @@ from lthlib.study import Study
 Say = Callable[[str], None]
 POLL_SECONDS = 1.0
 SAY_SECONDS = 10.0
+STILL_SECONDS = 60.0
+"""Within a training that takes long, a sign of life comes as often."""
 
 
 @dataclass(frozen=True)
@@ -193,7 +195,7 @@ class Progress:
         if not last and elapsed < SAY_SECONDS:
             return
         done = self.done()
-        if done == self.last_done and not last:
+        if done == self.last_done and elapsed < STILL_SECONDS and not last:
             return
         self.last_said, self.last_done = time.monotonic(), done
         runs = [run for job in self.jobs for run in job.runs]
