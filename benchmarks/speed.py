@@ -238,18 +238,18 @@ def run_ladder(way: str, lab: Lab) -> None:
         peers.WAYS[way](lab, amount)
 
 
-def measure_ladder(items: int, repeats: int) -> Found:
-    """Seconds and memory of a tiny ladder on one core, in all ways."""
+def measure_ladder(items: int, repeats: int, theirs: Sequence[str]) -> Found:
+    """Seconds and memory of a tiny ladder on one core, in our way and these peers'."""
     found: Found = {}
     for model in MODELS[-1:] if items < 100 else MODELS:
         lab = Lab(ladder_study(model, items, "tiny"), 0)
-        ways = {way: _ladder_way(way, lab) for way in peers.WAYS}
+        ways = {way: _ladder_way(way, lab) for way in ("ours", *theirs)}
         with peers.quietly():
             seconds = interleave(ways, repeats)
         found[model] = {
             "seconds": summary(seconds),
-            "against": {peer: compare(seconds, "ours", peer) for peer in peers.THEIRS},
-            "peak_bytes": {way: peak_bytes(ladder, way, model, items) for way in peers.WAYS},
+            "against": {peer: compare(seconds, "ours", peer) for peer in theirs},
+            "peak_bytes": {way: peak_bytes(ladder, way, model, items) for way in ways},
         }
     return found
 
@@ -263,7 +263,7 @@ def _ladder_way(way: str, lab: Lab) -> Callable[[], None]:
 
 
 # -- all cores ----------------------------------------------------------------------------------
-def measure_cores(items: int, repeats: int, hands: int) -> Found:
+def measure_cores(items: int, repeats: int, hands: int, theirs: Sequence[str]) -> Found:
     """Ladders an hour of the whole machine: processes of one thread, or one process of all threads.
 
     Ours and the peers, each in both layouts: one process is how a peer is used, and processes tell
@@ -274,8 +274,8 @@ def measure_cores(items: int, repeats: int, hands: int) -> Found:
     layouts = {
         "processes": ("ours", hands, 1),
         "threads": ("ours", 1, hands),
-        **{peer: (peer, 1, hands) for peer in peers.THEIRS},
-        **{f"{peer}, processes": (peer, hands, 1) for peer in peers.THEIRS},
+        **{peer: (peer, 1, hands) for peer in theirs},
+        **{f"{peer}, processes": (peer, hands, 1) for peer in theirs},
     }
     found: Found = {}
     for model in MODELS[-1:] if items < 100 else MODELS:
@@ -365,15 +365,19 @@ def _together(name: str, items: int, repeats: int, device: str, count: int) -> F
 
 
 def parts(small: bool, device: str, hands: int) -> Mapping[str, Callable[[], Found]]:
-    """All that this module measures, by the name it has among the results."""
+    """All that this module measures, by the name it has among the results.
+
+    A small check takes one peer where each costs processes of its own.
+    """
     items, repeats = (64, 1) if small else (1280, 7)
+    theirs = tuple(peers.THEIRS)[: 1 if small else None]
     blocks = (2,) if small else (2, 4, 8) if device == "cpu" else (2, 8, 32)
     return {
         "peak": lambda: measure_peak(device, small),
         "steps": lambda: measure_steps(device, small),
         "vsr": lambda: measure_vsr(device, small),
-        "ladder": lambda: measure_ladder(items, repeats),
-        "cores": lambda: measure_cores(items, max(1, repeats // 2), min(hands, 8)),
+        "ladder": lambda: measure_ladder(items, repeats, theirs),
+        "cores": lambda: measure_cores(items, max(1, repeats // 2), min(hands, 8), theirs),
         "together": lambda: measure_together(items, max(1, repeats // 2), device, blocks),
     }
 

@@ -31,6 +31,8 @@ from lthlib.report.notebook import say
 from lthlib.study import check_parameters
 
 check_parameters(globals(), ["store"])
+
+# %% tags=["hide-input"]
 found = own.audit_store(reference_store(store))
 if found.empty:
     say("No run of the reference study is recorded yet, so there is nothing to audit.")

@@ -211,7 +211,7 @@ def test_a_chapter_that_cannot_be_written_is_named(
     monkeypatch.setattr(chapters, "execute", lambda *args, **more: made)
     book = read_book(project)
     book.folder.write_text("no folder")
-    with pytest.raises(RecordError, match=r"chapters/accuracy.ipynb cannot be written"):
+    with pytest.raises(RecordError, match=r"chapters is no folder"):
         chapters._make(book, editions(book)[0])
 
 

@@ -205,6 +205,7 @@ def test_the_forecast_of_recorded_runs_is_their_size() -> None:
     assert forecast.record_bytes([Job(base, 0)], measured, 1) is None
 
 
+@pytest.mark.usefixtures("in_process")
 def test_a_dry_run_says_all_and_starts_nothing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -276,6 +277,7 @@ def test_bad_input_is_one_line_and_status_1(
     assert words in error
 
 
+@pytest.mark.usefixtures("in_process")
 def test_the_book_is_built_from_the_same_store(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -326,6 +328,7 @@ def test_a_profile_that_is_no_yaml_is_refused(
     assert "is no valid profile" in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("in_process")
 def test_a_finished_run_of_another_identity_is_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -453,6 +456,7 @@ def planned(
     return job, store, folder
 
 
+@pytest.mark.usefixtures("in_process")
 def test_a_chain_of_jobs_makes_the_run_that_one_makes(tmp_path: Path) -> None:
     job, store, folder = planned(tmp_path, levels=1)
     for number in range(3):
@@ -614,6 +618,7 @@ def test_a_diary_survives_half_a_line(tmp_path: Path) -> None:
 
 # -- with Snakemake -------------------------------------------------------------------------------
 @pytest.mark.slow
+@pytest.mark.usefixtures("in_process")
 def test_two_runs_then_one_more_seed_in_an_awkward_folder(tmp_path: Path) -> None:
     place = tmp_path / "a [{1}] it's; $HOME"
     place.mkdir()

@@ -17,16 +17,13 @@ from lthlib.errors import RecordError
 from lthlib.packs import reference_store
 from lthlib.records import (
     Files,
-    RecordStore,
     project_root,
     read_sealed,
     remedy,
     write_atomically,
     write_sealed,
 )
-from lthlib.study import plan
 from lthlib.workflow import cli
-from lthlib.workflow.local import run
 
 ROOT = project_root(Path(__file__).parent)
 
@@ -89,24 +86,6 @@ def test_files_have_the_modes_that_the_umask_leaves(tmp_path: Path, mask: int, m
     finally:
         os.umask(before)
     assert stat.S_IMODE((tmp_path / "file").stat().st_mode) == mode
-
-
-# -- stores ---------------------------------------------------------------------------------------
-def test_a_store_that_is_named_and_not_there_is_an_error(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert cli.main(["verify", str(tmp_path / "nowhere")]) == 1
-    assert "is not there: name a folder or URL of records" in capsys.readouterr().err
-    (tmp_path / "empty").mkdir()
-    assert cli.main(["verify", str(tmp_path / "empty")]) == 0
-
-
-def test_a_store_of_one_process_is_refused_before_anything_is_trained(tmp_path: Path) -> None:
-    with pytest.raises(RecordError, match="lives in one process only"):
-        run(plan("ci"), RecordStore("memory://nothing"))
-    (tmp_path / "file").write_text("in the way")
-    with pytest.raises(RecordError, match="cannot be written"):
-        run(plan("ci"), RecordStore(tmp_path / "file" / "store"))
 
 
 # -- pipes ----------------------------------------------------------------------------------------

@@ -360,5 +360,7 @@ def test_a_claim_is_removed_by_its_holder_alone(tmp_path: Path) -> None:
 
 
 def test_names_of_a_folder_that_is_none(tmp_path: Path) -> None:
+    assert open_store(tmp_path / "absent").runs() == []
     (tmp_path / "file").write_text("")
-    assert open_store(tmp_path / "file" / "below").runs() == []
+    with pytest.raises(RecordError, match="below is no folder"):
+        open_store(tmp_path / "file" / "below")

@@ -17,6 +17,7 @@ import pytest
 
 from lthlib import records
 from lthlib.errors import RecordError, StudyError, TaskError
+from lthlib.lab import lottery
 from lthlib.lab.lottery import Lab
 from lthlib.lab.models import start_name
 from lthlib.packs import reference_store
@@ -31,6 +32,7 @@ SMALL: dict[str, Any] = {
 }  # fmt: skip
 
 
+@pytest.mark.usefixtures("in_process")
 def test_runs_what_is_missing_and_says_how_far_it_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -50,13 +52,16 @@ def test_runs_what_is_missing_and_says_how_far_it_is(
     assert said == [f"all 3 runs are in {tmp_path}: nothing to train"]
 
 
-def test_one_process_or_two_give_the_same_records(tmp_path: Path) -> None:
+def test_one_process_or_two_give_the_same_records(
+    tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
     studies = [Study.build({**SMALL, "seeds": [0, 1]})]
-    stores = [open_store(tmp_path / name) for name in ("one", "two")]
-    for workers, store in enumerate(stores, start=1):
-        local.run(studies, store, workers=workers, say=lambda _: None)
+    stores = [open_store(tmp_path / name) for name in ("two", "one")]
+    local.run(studies, stores[0], workers=2, say=lambda _: None)
+    request.getfixturevalue("in_process")
+    local.run(studies, stores[1], say=lambda _: None)
     for run in studies[0].run_ids():
-        one, two = (store.blob(run, "predictions.parquet") for store in stores)
+        two, one = (store.blob(run, "predictions.parquet") for store in stores)
         assert one == two
 
 
@@ -71,6 +76,7 @@ def test_workers_must_be_a_number(tmp_path: Path) -> None:
         local.run([Study.build(SMALL)], open_store(tmp_path), workers=0)
 
 
+@pytest.mark.usefixtures("in_process")
 def test_a_run_of_other_code_or_weights_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -93,6 +99,7 @@ def test_the_identity_is_the_labs_own() -> None:
         assert study.start_name == start_name(own.model)
 
 
+@pytest.mark.usefixtures("in_process")
 def test_what_a_dead_process_left_of_a_finished_run_is_removed(tmp_path: Path) -> None:
     store, study = open_store(tmp_path), Study.build(SMALL)
     (name,) = local.run([study], store, say=lambda _: None)
@@ -133,6 +140,7 @@ def test_a_folder_that_cannot_be_written_is_refused_before_training(
         local.run([Study.build(SMALL)], open_store(tmp_path), say=lambda _: None)
 
 
+@pytest.mark.usefixtures("in_process")
 def test_a_store_that_is_complete_need_not_be_writable(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -269,6 +277,7 @@ def test_a_pipe_that_its_reader_closed_gives_no_traceback(
     assert (done.returncode, done.stderr) == (status, error)
 
 
+@pytest.mark.usefixtures("in_process")
 def test_verify_names_the_damaged_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     local.run([Study.build(SMALL)], open_store(tmp_path), say=lambda _: None)
     assert cli.main(["verify", str(tmp_path)]) == 0
@@ -356,7 +365,8 @@ def test_kill_the_controller_and_go_on(tmp_path: Path) -> None:
 
     store.levels_done = watch  # type: ignore[method-assign]
     local.run([study], store, workers=2, say=lambda _: None)
-    local.run([study], whole, workers=2, say=lambda _: None)
+    for seed in study.seeds:
+        lottery.run(study, seed, whole)
     assert all(kept[path] == stamp for path, stamp in seen.items())
     for run in study.run_ids():
         assert store.blob(run, "predictions.parquet") == whole.blob(run, "predictions.parquet")
