@@ -72,7 +72,9 @@ class Measure:
     def heading(self) -> str:
         return f"{self.title}, %" if self.unit == "share" else self.title
 
-    def text(self, value: float) -> str:
+    def text(self, value: float | None) -> str:
+        if pd.isna(value):
+            return f"{NOT_DEFINED} ({self.undefined})" if self.undefined else NOT_DEFINED
         if self.unit == "count":
             return f"{value:,.1f}".removesuffix(".0")
         return f"{100 * value:.1f}" if self.unit == "share" else f"{value:.3f}"
@@ -87,6 +89,7 @@ _ONE_LABEL = "only one kind of label"
 _TRIVIAL = "no better than the trivial rule"
 _FAITHFUL, _UNFAITHFUL = "no faithful decision", "no unfaithful decision"
 _ONE_SEED = "one seed: no floor"
+_NO_RATIO = "one seed, or seeds that agree on nothing"
 _NOWHERE = "for no finding or class"
 MEASURES = {
     "accuracy": Measure("accuracy"),
@@ -139,7 +142,7 @@ MEASURES = {
     "floor": Measure("dense of another seed", undefined=_ONE_SEED),
     "other_ticket": Measure("ticket of another seed", undefined=_ONE_SEED),
     "relative_fidelity": Measure(
-        "relative fidelity", "number", high=float("inf"), undefined=_ONE_SEED
+        "relative fidelity", "number", high=float("inf"), undefined=_NO_RATIO
     ),
     "own_answers": Measure("own ticket minus another's", low=-1.0, undefined=_ONE_SEED),
     "ece": Measure("expected calibration error"),
@@ -190,7 +193,7 @@ def sparsity_text(share: float) -> str:
 def summary_text(measure: Measure, row: pd.Series[float]) -> str:
     """One row of a seed summary: mean, interval where there is one, seeds where some are out."""
     if row["n"] == 0:
-        return f"{NOT_DEFINED} ({measure.undefined})"
+        return measure.text(float("nan"))
     text = measure.text(row["mean"])
     if pd.notna(row["low"]) and measure.unit != "count":
         low, high = max(row["low"], measure.low), min(row["high"], measure.high)

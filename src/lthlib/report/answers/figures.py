@@ -239,10 +239,11 @@ def _summary(frame: pd.DataFrame, name: str, series: Mapping[str, str]) -> pd.Da
 
     series: its name -> column. A name of a branch takes that branch, any other the main one.
     """
-    parts = []
+    parts: list[pd.DataFrame] = []
     for key, column in series.items():
         rows = frame[frame["branch"] == (key if key in BRANCH_LOOKS else "main")]
-        if rows.empty or rows[column].isna().all():
+        # What a figure is about stays, even if it is defined nowhere.
+        if rows.empty or (parts and rows[column].isna().all()):
             continue
         # The column goes by the measure's name, for its unit and the ends of its axis.
         data = summarise(rows, ["model", "level"], [column])

@@ -270,7 +270,8 @@ def relative_fidelity(
 def _ratio_values(fidelity: Floats, floor: Floats) -> Floats:
     """Pseudo-values of mean fidelity over mean floor, of the seeds of one level.
 
-    NaN where dense models of different seeds agree on nothing, with or without one of them.
+    All NaN where dense models of different seeds agree on nothing, with or without one of them:
+    the mean of some pseudo-values is no estimate of the ratio.
     """
     n = len(fidelity)
     if n < 3 or np.isnan(floor).any():
@@ -279,7 +280,8 @@ def _ratio_values(fidelity: Floats, floor: Floats) -> Floats:
     without = (n * floor.mean() - floor) / (n - 1)
     left_out = _over((n * fidelity.mean() - fidelity) / (n - 1), without)
     whole = _over(np.array([fidelity.mean()]), np.array([floor.mean()]))
-    return np.asarray(n * whole - (n - 1) * left_out)
+    values = n * whole - (n - 1) * left_out
+    return values if np.isfinite(values).all() else np.full(n, np.nan)
 
 
 # -- the same items at several seeds --------------------------------------------------------------
@@ -488,7 +490,8 @@ def unfaithful_icc(predictions: pd.DataFrame, *, stage: str = "trained") -> pd.D
     its F interval: 0 says that seeds change unrelated decisions, 1 that all change the same ones.
 
     Returns level, icc, low, high, seeds, decisions, flags; icc is <NA>, and `flags` says why, below
-    three seeds or where every decision is faithful, or unfaithful, at every seed.
+    three seeds, for one decision, or where every decision is faithful, or unfaithful, at every
+    seed. Where all seeds change the same decisions it is 1, and has no interval, as `flags` says.
     """
     cube = _cube(predictions, stage)
     rows = []
@@ -507,6 +510,11 @@ def _icc(changed: Bools) -> tuple[float | None, float | None, float | None, str]
         return None, None, None, f"{seeds} of at least {MIN_SEEDS} seeds: no ICC"
     if changed.all() or not changed.any():
         return None, None, None, "every decision alike at every seed: no ICC"
+    if changed.shape[1] == 1:
+        return None, None, None, "one decision: no ICC"
+    if (changed == changed[0]).all():
+        # Without any error its F is infinite.
+        return 1.0, None, None, "no interval: all seeds alike"
     seed, case = np.indices(changed.shape)
     columns = {"seed": seed.ravel(), "case": case.ravel(), "changed": changed.ravel().astype(float)}
     table = pingouin.intraclass_corr(pd.DataFrame(columns), "case", "seed", "changed")

@@ -301,6 +301,8 @@ def _with_ends(row: pd.Series[float], name: str) -> str:
 def _icc_text(row: pd.Series[Any]) -> str:
     if pd.isna(row["icc"]):
         return str(row["flags"])
+    if pd.isna(row["icc_low"]):
+        return f"{row['icc']:.2f} ({row['flags']})"
     return proper(f"{row['icc']:.2f} ({row['icc_low']:.2f} to {row['icc_high']:.2f})")
 
 
