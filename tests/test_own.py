@@ -20,6 +20,7 @@ from lthlib.lab.tasks.own import read_own, table_file
 from lthlib.lab.tasks.published import PUBLISHED
 from lthlib.real_text import READ_WORDS
 from lthlib.study import Study
+from lthlib.workflow import own
 
 
 def rows(count: int = 60) -> list[dict[str, Any]]:
@@ -256,3 +257,32 @@ def test_a_text_is_cut_where_models_stop_reading() -> None:
     ]  # fmt: skip
     assert vocabulary.words(vocabulary.cut(text, 3)) == vocabulary.words(text)[:3]
     assert PUBLISHED["open-i"].width - 2 == READ_WORDS
+
+
+# -- what models do not read ----------------------------------------------------------------------
+def given_of(train: list[str], test: list[str]) -> own.Given:
+    """What `lth own` was given of these texts."""
+    texts = {"train": train, "validation": train[:2], "test": test}
+    parts = {
+        name: pd.DataFrame({"image": "a.png", "text": own_texts, "label": 0})
+        for name, own_texts in texts.items()
+    }
+    return own.Given("made", ".csv", b"", parts, ("a", "b"), {"a.png": "0"})
+
+
+def test_texts_of_which_models_see_marks_alone_have_no_word_that_they_know() -> None:
+    """Every text ends in the full stop that models know."""
+    given = given_of(["да.", "нет."], ["кот.", "пёс.", "дом."])
+    assert given.unread() == [
+        "7 of 7 texts have no word that models know (one that at least two training texts have): "
+        "of these models see length and marks alone"
+    ]
+    assert [own._counted(n, p, given)["strange"] for n, p in given.parts.items()] == [2, 2, 3]
+
+
+def test_a_word_beyond_those_that_are_read_is_not_known() -> None:
+    far = " ".join(f"new{i}" for i in range(READ_WORDS)) + " red"
+    given = given_of(["red one", "red two"], ["red", far])
+    assert own._counted("test", given.parts["test"], given)["strange"] == 1
+    assert given.unread()[0].startswith("1 of 6 texts are longer than the 62 words")
+    assert given.unread()[1].startswith("1 of 6 texts have no word that models know")

@@ -178,7 +178,7 @@ def _unread(counts: pd.DataFrame) -> str:
     if strange:
         told += (
             f" {strange:,} of {items:,} texts have no word that models know, which is one that at "
-            "least two training texts have: to models these are all alike."
+            "least two training texts have: of these models see length and marks alone."
         )
     return told
 
