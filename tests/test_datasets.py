@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
+import stat
 import sys
 import tarfile
 import threading
@@ -232,6 +234,20 @@ def test_an_archive_is_unpacked_whole(tmp_path: Path) -> None:
     unpack(made, tmp_path / "out", most_bytes=100)
     assert (tmp_path / "out" / "in" / "a.txt").read_bytes() == b"one"
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.tgz", "out"]
+
+
+@pytest.mark.parametrize(("mask", "modes"), [(0o077, (0o700, 0o600)), (0o002, (0o775, 0o664))])
+def test_what_is_unpacked_has_the_modes_that_the_umask_leaves(
+    tmp_path: Path, mask: int, modes: tuple[int, int]
+) -> None:
+    made = archive(tmp_path / "a.tgz", {"in/a.txt": b"one"})
+    before = os.umask(mask)
+    try:
+        unpack(made, tmp_path / "out", most_bytes=100)
+    finally:
+        os.umask(before)
+    found = [tmp_path / "out" / name for name in ("", "in", "in/a.txt")]
+    assert [stat.S_IMODE(p.stat().st_mode) for p in found] == [modes[0], modes[0], modes[1]]
 
 
 @pytest.mark.parametrize(

@@ -184,6 +184,9 @@ AS_SAVED = {
     "carriage returns": PLAIN.replace("\n", "\r\n"),
     "empty lines": PLAIN.replace("\n", "\n\n"),
     "empty columns": PLAIN.replace("\n", ",,\n"),
+    "lines of old Macs": PLAIN.replace("\n", "\r"),
+    "a title of two lines": f"My pictures\rof cats\n{PLAIN}",
+    "a mark twice": f"\ufeff{PLAIN}",
     "a column of its own": PLAIN.replace("\n", ",x\n").replace("label,x", "label,remark"),
 }
 
@@ -215,6 +218,12 @@ def test_paths_of_windows_and_empty_lines_of_json_are_read(tmp_path: Path) -> No
         (PLAIN.replace("03.png,the cat 3", '03.png,"the cat 3'), "row 4 .* line"),
         (PLAIN.replace("image", "imgae"), "no column 'image' .*did you mean 'imgae'"),
         (PLAIN.replace(",no", ",Yes"), "differ in case alone"),
+        (PLAIN.replace("3,yes", "3,Yes"), "row 4: labels 'Yes' and 'yes' differ in case alone"),
+        (PLAIN.replace("yes", "1").replace("3,1", "3,1.0"), "row 4: labels '1' and '1.0'"),
+        (PLAIN.replace("yes", "\u00e9").replace("3,\u00e9", "3,e\u0301"), "row 4: .*Unicode"),
+        (PLAIN.replace("label", "label,splt"), "'splt'; did you mean 'split'"),
+        (PLAIN.partition("\n")[2], r"no column 'image' \(found: '00.png', 'the cat 0', 'no'\)"),
+        (PLAIN.replace("cat 2", "c\0t 2"), "line 4 holds a zero byte"),
         ("version https://git-lfs.github.com/spec/v1\n", "Git LFS pointer"),
         ("PK\x03\x04", "a ZIP archive"),
     ],
@@ -223,6 +232,49 @@ def test_faults_of_a_table_name_the_place(tmp_path: Path, text: str, said: str) 
     (tmp_path / "t.csv").write_text(text)
     with pytest.raises(TaskError, match=said) as caught:
         read_own(tmp_path / "t.csv")
+    assert "\n" not in str(caught.value)
+
+
+def test_the_line_that_is_no_text_is_named(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_bytes(PLAIN.replace("cat 2", "chat \u00e9").encode("latin-1"))
+    with pytest.raises(TaskError, match=r"line 4 is no UTF-8 text"):
+        read_own(tmp_path / "t.csv")
+    (tmp_path / "t.csv").write_bytes(PLAIN.encode("utf-16-le"))
+    with pytest.raises(TaskError, match=r"line 1 holds a zero byte, as UTF-16"):
+        read_own(tmp_path / "t.csv")
+
+
+def test_parts_are_known_in_any_case(tmp_path: Path) -> None:
+    given = [
+        {**row, "split": ["Train", "VALIDATION", "test"][n % 3]} for n, row in enumerate(rows())
+    ]
+    parts, _ = read_own(write(tmp_path / "t.csv", given))
+    assert [len(part) for part in parts.values()] == [20, 20, 20]
+
+
+def test_names_in_json_are_read_as_in_a_header(tmp_path: Path) -> None:
+    told = [{"Image": row["image"], "TEXT ": row["text"], "label": n % 2 * 1.0} for n, row in
+            enumerate(rows())]  # fmt: skip
+    parts, labels = read_own(write(tmp_path / "t.jsonl", told))
+    assert labels == ("0.0", "1.0") and sum(map(len, parts.values())) == 60
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ('{"image": "a", "text": "b", "text": "c", "label": 1}', "row 2: .*'text' is there twice"),
+        ('{"image": "a", "text": "b", "Text": "c", "label": 1}', "row 2: .*'text' is there twice"),
+        ('{"imgae": "a", "text": "b", "label": 1}', "row 2 has no .*'image'.*did you mean 'imgae'"),
+        ('{"image": "a", "text": "b", "label": 1, "splt": "x"}', "row 2: .*did you mean 'split'"),
+        ('{"image": "a", "text": "b", "label": NaN}', "row 2: label is nan"),
+        ('{"image": "a",', "row 2 is no JSON: write each row in a line of its own"),
+    ],
+)
+def test_faults_of_a_row_in_json_name_the_row(tmp_path: Path, line: str, said: str) -> None:
+    whole = '{"image": "a", "text": "b", "label": 0, "about": {"text": 1, "Text": 2}}'
+    (tmp_path / "t.jsonl").write_text(f"{whole}\n{line}\n")
+    with pytest.raises(TaskError, match=said) as caught:
+        read_own(tmp_path / "t.jsonl")
     assert "\n" not in str(caught.value)
 
 

@@ -29,9 +29,10 @@ def unpack(archive: Path, folder: Path, *, most_bytes: int) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
     place = Path(tempfile.mkdtemp(prefix=".unpacking-", dir=folder.parent))
     try:
-        _extract(archive, place, most_bytes)
-        place.chmod(0o755)
-        place.replace(folder)
+        unpacked = place / "unpacked"  # the folder around it is for its owner alone
+        unpacked.mkdir()
+        _extract(archive, unpacked, most_bytes)
+        unpacked.replace(folder)
     except _DAMAGED as error:
         raise TaskError(f"{archive} is damaged ({in_one_line(error)}): get it again") from None
     except OSError as error:
@@ -54,7 +55,12 @@ def _extract(archive: Path, place: Path, most_bytes: int) -> None:
                 raise TaskError(f"{archive}: {member.name!r} is no file and no folder")
             if not _below(place, member.name):
                 raise TaskError(f"{archive}: {member.name!r} leads out of its folder")
-            file.extract(member, place, filter="data")
+            file.extract(member, place, filter=_data_of_the_umask)
+
+
+def _data_of_the_umask(member: tarfile.TarInfo, place: str) -> tarfile.TarInfo:
+    """tarfile's filter for data, and modes as of any new file here, not those of its maker."""
+    return tarfile.data_filter(member, place).replace(mode=None, deep=False)  # type: ignore[arg-type]
 
 
 def _below(place: Path, name: str) -> bool:

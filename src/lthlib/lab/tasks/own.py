@@ -10,7 +10,7 @@ A table is CSV with a header, or JSON Lines, with these columns:
              70, 10 and 20 %, so that no image is in two parts
 
 CSV may be separated by commas, semicolons or tabs, and may have lines above its header; columns
-are found in any case, and others are left alone.
+and splits are found in any case, and other columns are left alone.
 """
 
 from __future__ import annotations
@@ -19,8 +19,10 @@ import codecs
 import csv
 import io
 import json
-from collections.abc import Iterator
+import unicodedata
+from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -91,24 +93,36 @@ def _text(path: Path) -> str:
         raise TaskError(f"{path} is no table, but {what}")
     encoding = "utf-16" if data[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8-sig"
     try:
-        return data.decode(encoding)
-    except UnicodeDecodeError:
-        raise TaskError(f"{path} is no UTF-8 text: save it as UTF-8") from None
+        # Some programs put a second mark before a text that has one.
+        text = data.decode(encoding).lstrip("\ufeff")
+    except UnicodeDecodeError as error:
+        before = error.object[: error.start].decode(encoding, "ignore")
+        raise TaskError(
+            f"{path}, line {_line_after(before)} is no UTF-8 text: save it as UTF-8"
+        ) from None
+    if "\0" in text:
+        raise TaskError(
+            f"{path}, line {_line_after(text.partition(chr(0))[0])} holds a zero byte, as UTF-16 "
+            "without its mark does: save it as UTF-8"
+        )
+    return text
+
+
+def _line_after(before: str) -> int:
+    """The number of the line in which what stands before ends."""
+    return len(io.StringIO(f"{before}.", newline="").readlines())
 
 
 def _csv_rows(text: str, path: Path) -> Iterator[dict[str, Any]]:
     csv.field_size_limit(LONGEST_FIELD)
-    separator, above = _layout(text, path)
+    separator, above = _layout(text)
     lines = io.StringIO(text, newline="")
     for _ in range(above):
         lines.readline()
     reader = csv.reader(lines, delimiter=separator, strict=True)
     number = 0
     try:
-        header = [_known(name) for name in next(reader)]
-        twice = [name for name in (*NEEDED, *OPTIONAL) if header.count(name) > 1]
-        if twice:
-            raise TaskError(f"{path}: column {twice[0]!r} is there twice; leave one of them out")
+        header = _columns(next(reader, []), str(path))
         for row in reader:
             if not any(cell.strip() for cell in row):
                 continue
@@ -123,21 +137,37 @@ def _csv_rows(text: str, path: Path) -> Iterator[dict[str, Any]]:
         ) from None
 
 
-def _layout(text: str, path: Path) -> tuple[str, int]:
-    """The separator under which a line has all columns that are needed, and the lines above it."""
-    lines = text.split("\n", MOST_ABOVE)[:MOST_ABOVE]
-    best: list[str] = []
-    for separator in _SEPARATORS:
-        for above, line in enumerate(lines):
-            header = [_known(cell) for cell in line.replace('"', "").split(separator)]
-            if set(NEEDED) <= set(header):
-                return separator, above
-            best = max(best, header, key=lambda cells: len({*NEEDED} & {*cells}))
-    missing = next(name for name in NEEDED if name not in best)
-    near = get_close_matches(missing, best, n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
-    found = ", ".join(map(repr, (cell for cell in best if cell))) or "none"
-    raise TaskError(f"{path} has no column {missing!r} (found: {found[:200]}){hint}")
+def _layout(text: str) -> tuple[str, int]:
+    """The separator and the lines above the header: of the first line with most of our columns."""
+    best, separator, above = 0, _SEPARATORS[0], 0
+    lines = list(islice(io.StringIO(text, newline=""), MOST_ABOVE))
+    for sign in _SEPARATORS:
+        for number, line in enumerate(lines):
+            found = {_known(cell) for cell in line.replace('"', "").split(sign)}
+            if len(found & {*NEEDED}) > best:
+                best, separator, above = len(found & {*NEEDED}), sign, number
+    return separator, above
+
+
+def _columns(names: Sequence[str], where: str) -> list[str]:
+    """Headings as we know them; TaskError for one that is missing, there twice, or misspelt."""
+    known = [_known(name) for name in names]
+    others = [name for name in known if name and name not in (*NEEDED, *OPTIONAL)]
+    for name in (*NEEDED, *OPTIONAL):
+        if known.count(name) > 1:
+            raise TaskError(f"{where}: column {name!r} is there twice; leave one of them out")
+    for name in NEEDED:
+        if name not in known:
+            near = get_close_matches(name, others, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            found = ", ".join(map(repr, filter(None, known)))[:200] or "none"
+            raise TaskError(f"{where} has no column {name!r} (found: {found}){hint}")
+    # Passed over, it would have the items dealt out by another rule, and nobody would notice.
+    if "split" not in known and (near := get_close_matches("split", others, n=1, cutoff=0.8)):
+        raise TaskError(
+            f"{where}: column {near[0]!r}; did you mean 'split'? Name it so, or less like it"
+        )
+    return known
 
 
 def _known(cell: str) -> str:
@@ -147,15 +177,18 @@ def _known(cell: str) -> str:
 
 
 def _json_rows(text: str, path: Path) -> Iterator[dict[str, Any]]:
-    lines = [line for line in text.split("\n") if line.strip()]
+    lines = (line for line in io.StringIO(text, newline=None) if line.strip())
     for number, line in enumerate(lines, start=1):
+        where = f"{path}, row {number}"
         try:
-            row = json.loads(line)
+            # As pairs: a dictionary would keep the last of two that have one name.
+            pairs = json.loads(line, object_pairs_hook=tuple)
         except (ValueError, RecursionError):
-            raise TaskError(f"{path}, row {number} is no JSON") from None
-        if not isinstance(row, dict):
-            raise TaskError(f"{path}, row {number} is no object with image, text and label")
-        yield row
+            raise TaskError(f"{where} is no JSON: write each row in a line of its own") from None
+        if not isinstance(pairs, tuple):
+            raise TaskError(f"{where} is no object with image, text and label")
+        names = _columns([name for name, _ in pairs], where)
+        yield dict(zip(names, (value for _, value in pairs), strict=True))
 
 
 def _checked(row: dict[str, Any], where: str) -> dict[str, str]:
@@ -165,8 +198,8 @@ def _checked(row: dict[str, Any], where: str) -> dict[str, str]:
         if name not in row and name in OPTIONAL:
             continue
         value = row.get(name)
-        plain = isinstance(value, str | int) and str(value).strip()
-        if not plain:
+        plain = isinstance(value, str | int | float) and value == value
+        if not plain or not str(value).strip():
             raise TaskError(f"{where}: {name} is {value!r}, where text is expected")
         found[name] = str(value).strip()
     # Tables made on Windows; a regions' store has its names with /.
@@ -174,14 +207,31 @@ def _checked(row: dict[str, Any], where: str) -> dict[str, str]:
 
 
 def _labels(table: pd.DataFrame, path: Path) -> tuple[str, str]:
-    labels = sorted(table["label"].unique())
+    rows = table.drop_duplicates("label").set_index("label")["row"]  # in which each is first
+    labels = sorted(rows.index)
+    forms: dict[str, str] = {}
+    for label in labels:
+        other = forms.setdefault(_meant(label), label)
+        if other != label:
+            alone = "case" if other.casefold() == label.casefold() else "form (1 and 1.0, Unicode)"
+            raise TaskError(
+                f"{path}, row {max(rows[other], rows[label])}: labels {other!r} and {label!r} "
+                f"differ in {alone} alone: write them alike"
+            )
     if len(labels) != 2:
-        first = table.drop_duplicates("label")["row"].iloc[min(2, len(labels) - 1)]
-        some = ", ".join(map(repr, labels[:4]))
-        raise TaskError(f"{path} has {len(labels)} labels, not 2 ({some}; row {first})")
-    if labels[0].casefold() == labels[1].casefold():
-        raise TaskError(f"{path}: labels {labels[0]!r} and {labels[1]!r} differ in case alone")
+        first, some = rows.iloc[min(2, len(labels) - 1)], ", ".join(map(repr, labels[:4]))
+        raise TaskError(
+            f"{path} has {len(labels)} labels, not 2 ({some}; row {first}): leave items of two"
+        )
     return str(labels[0]), str(labels[1])
+
+
+def _meant(label: str) -> str:
+    """A label without what only its writing adds: capitals, Unicode's forms, a number's zeros."""
+    try:
+        return str(float(label))
+    except ValueError:
+        return unicodedata.normalize("NFC", label).casefold()
 
 
 def _parts(table: pd.DataFrame, path: Path) -> dict[str, pd.DataFrame]:
@@ -190,8 +240,9 @@ def _parts(table: pd.DataFrame, path: Path) -> dict[str, pd.DataFrame]:
     if table["split"].isna().any():
         row = table.loc[table["split"].isna(), "row"].iloc[0]
         raise TaskError(f"{path}, row {row} has no split, and other rows have one")
-    other = table[~table["split"].isin(PARTS)]
+    splits = table["split"].str.lower()
+    other = table[~splits.isin(PARTS)]
     if len(other):
         row, split = other[["row", "split"]].iloc[0]
         raise TaskError(f"{path}, row {row}: split is {split!r}, not {', '.join(PARTS)}")
-    return {part: table[table["split"] == part] for part in PARTS}
+    return {part: table[splits == part] for part in PARTS}

@@ -149,7 +149,7 @@ def probability_figure(frame: pd.DataFrame, name: str) -> Exhibit:
     )
     title = MEASURES[name].title
     exhibit = _beside(frame, name, series, title[0].upper() + title[1:], note)
-    if name == "kl" and exhibit.figure is not None:
+    if name == "kl" and exhibit.figure is not None and (frame[name] > 0).any():
         # On a linear axis the null leaves no room to tell ticket and floor apart.
         for axes in exhibit.figure.axes:
             axes.set_yscale("log", nonpositive="clip")
