@@ -191,6 +191,9 @@ LAYOUTS: dict[str, tuple[str, Callable[[str], str], tuple[str, ...]]] = {
     "LXMERT, fine-tuned": ("lxmert", "lxmert.{}".format, ("answer_head.logit_fc.0.weight",)),
     "UNITER, native": ("uniter", "uniter.{}".format, ("itm_output.weight",)),
     "UNITER, on several GPUs": ("uniter", "module.uniter.{}".format, ("module.vqa_output.0.bias",)),
+    "UNITER, compiled": ("uniter", "_orig_mod.uniter.{}".format, ("_orig_mod.cls.x",)),
+    "UNITER, both": ("uniter", "_orig_mod.module.uniter.{}".format, ("_orig_mod.module.cls.x",)),
+    "UNITER, the other way": ("uniter", "module._orig_mod.uniter.{}".format, ()),
     "UNITER, a mirror on the hub": (
         "uniter",
         "{}".format,
@@ -271,6 +274,17 @@ def test_the_same_weights_under_two_names_are_refused(tmp_path: Path) -> None:
     torch.save({f"{w}uniter.pooler.dense.bias": torch.zeros(64) for w in ("", "module.")}, path)
     with pytest.raises(WeightsError, match="the same weights twice"):
         load_checkpoint(built("uniter"), path)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_no_numbers_are_refused(tmp_path: Path, value: float) -> None:
+    weights, model = original(small()), small()
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    weights["uniter.pooler.dense.bias"][3] = value
+    torch.save(weights, tmp_path / "weights.pt")
+    with pytest.raises(WeightsError, match=r"backbone.pooler.dense.bias holds what is no number"):
+        load_checkpoint(model, tmp_path / "weights.pt")
+    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
 
 
 def test_what_is_no_checkpoint_is_said_and_no_unsafe_way_is_offered(tmp_path: Path) -> None:

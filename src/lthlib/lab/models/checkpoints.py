@@ -63,7 +63,7 @@ NAMINGS = {
     ),
 }
 _MASK = "_mask"  # of torch.nn.utils.prune, beside a weight that ends with _orig
-_WRAPPER = "module."  # of torch's DataParallel
+_WRAPPERS = ("_orig_mod.", "module.", "_orig_mod.")  # of torch.compile and DataParallel, either way
 _OLD_NORMS = {".gamma": ".weight", ".beta": ".bias"}  # of TensorFlow's BERT
 _BUFFERS = (".position_ids", ".visual_position_ids", ".token_type_ids")  # of older transformers
 
@@ -124,7 +124,7 @@ def load_checkpoint(model: VLModel, path: Path) -> Account:
 
     VisualBERT with boxes also keeps its position embedding, which the published one lacks.
     Raises WeightsError, and leaves the model as it was, when a key of the checkpoint is unknown,
-    or a parameter of the encoder is missing from it or has another shape.
+    or a parameter of the encoder is missing from it, has another shape, or is not finite.
     """
     naming, weights = NAMINGS[model.name], read_weights(path)
     if masks := [key for key in weights if key.endswith(_MASK)]:
@@ -144,13 +144,17 @@ def load_checkpoint(model: VLModel, path: Path) -> Account:
     _refuse(path, model, f"keys that {model.name} does not have", state.keys() - own.keys())
     _refuse(path, model, "no weights for", own.keys() - state.keys() - new)
     _refuse(path, model, "another shape for", {_shapes(k, state[k], own[k]) for k in odd})
+    if broken := sorted(k for k, value in state.items() if not bool(value.isfinite().all())):
+        raise WeightsError(f"{path}: {broken[0]} holds what is no number: its training has failed")
     model.load_state_dict(state, strict=False)
     return Account(tuple(state), tuple(sorted(new - state.keys())), tuple(sorted(left_out)))
 
 
 def _our_name(key: str, naming: Naming) -> str | None:
     """A checkpoint's name as the model has it; None for what is left out."""
-    name = key.removeprefix(_WRAPPER)
+    name = key
+    for wrapper in _WRAPPERS:
+        name = name.removeprefix(wrapper)
     if name.startswith(naming.left_out) or name.endswith(_BUFFERS):
         return None
     # The hub also has files of the encoder alone, mirrors of UNITER among them.
