@@ -59,7 +59,7 @@ execute: {execute_notebooks: "off", stderr_output: remove-warn}
 sphinx:
   config:
     extensions: [myst_nb, jupyter_book, sphinx_comments, sphinx_external_toc, sphinx_book_theme,
-      lthlib.report.sphinxext]
+      lthlib.book.sphinxext]
 """
 TOC = "format: jb-book\nroot: intro\nchapters:\n- file: chapters/accuracy\n- file: other\n"
 INTRO = "# Intro\n\nIt is {glue:text}`chapters/accuracy.ipynb::accuracy:s` here.\n"

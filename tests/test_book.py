@@ -13,15 +13,18 @@ import duckdb
 import pytest
 import yaml
 
+import lthlib
 import small_book
 import synthetic
+from lthlib.book import chapters
+from lthlib.book.chapters import Book, editions, is_fresh, read_book, refresh
+from lthlib.book.execution import NotebookError, cells
+from lthlib.book.sources import code_of, files_of
 from lthlib.errors import LthError, RecordError
 from lthlib.lab import provenance
 from lthlib.packs import pack
 from lthlib.records import Files, RecordStore, project_root, shipped_store
-from lthlib.report import chapters, measures
-from lthlib.report.chapters import Book, editions, is_fresh, read_book, refresh
-from lthlib.report.execution import NotebookError
+from lthlib.report import measures
 from lthlib.study import DEFAULT_PRESET, MODELS, plan
 
 ROOT = project_root(Path(__file__).parent)
@@ -77,15 +80,41 @@ def test_the_key_changes_with_all_that_a_number_comes_from(
     assert changed(), "the title"
     monkeypatch.setattr(chapters, "_versions", lambda: {"pandas": "99"})
     assert changed(), "a package"
-    monkeypatch.setattr(chapters, "CODE", ("study.py",))
+    monkeypatch.setattr(chapters, "code_of", lambda *_: {"study.py": "another"})
     assert changed(), "the library's code"
 
 
-def test_the_code_that_reads_records_is_in_the_key() -> None:
-    package = Path(chapters.__file__).parents[1]
-    found = chapters._files(package, chapters.CODE)
-    assert {"study.py", "records.py", "report/measures.py", "report/figures.py"} <= set(found)
-    assert not any(name.startswith("lab/") for name in found)
+def test_a_chapter_comes_from_what_it_imports_and_from_nothing_else() -> None:
+    package, notebooks = Path(lthlib.__path__[0]), ROOT / "notebooks"
+    found = {name: set(code_of(cells(notebooks / f"{name}.ipynb"), package))
+             for name in ("prune", "compare", "audit")}  # fmt: skip
+    for name, own in found.items():
+        assert {"__init__.py", "study.py", "report/notebook.py", "book/execution.py"} <= own, name
+        assert not any(file.startswith(("lab/", "workflow/")) for file in own), name
+    assert {"records.py", "report/measures.py", "report/figures.py"} <= found["prune"]
+    assert "report/source/published.json" in found["audit"] - found["compare"]
+    assert not any(file.startswith("report/audit/") for file in found["prune"])
+
+
+def test_imports_are_followed_wherever_they_stand(tmp_path: Path) -> None:
+    files = {
+        "__init__.py": "", "room/__init__.py": "from lthlib.room import data", "room/data.py": "",
+        "room/x.json": "{}", "room/late.py": "def f():\n    import lthlib.deep.down as d\n",
+        "deep/__init__.py": "", "deep/down.py": "import lthlib.room.late\n", "other.py": "",
+        "workflow/__init__.py": "", "workflow/local.py": "import lthlib.other",
+        "book/execution.py": "",
+    }  # fmt: skip
+    for name, text in files.items():
+        (tmp_path / "lthlib" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "lthlib" / name).write_text(text)
+    source = "%matplotlib inline\nfrom lthlib.room.late import f\nfrom lthlib.workflow import local"
+    package = tmp_path / "lthlib"
+    before = code_of([("code", source, ()), ("markdown", "import lthlib.other", ())], package)
+    assert set(before) == set(files) - {"other.py", "workflow/__init__.py", "workflow/local.py"}
+    (package / "other.py").write_text("1")
+    assert code_of([("code", source, ())], package) == before
+    (package / "deep" / "down.py").write_text("import lthlib.other")
+    assert set(code_of([("code", source, ())], package)) == {*before, "other.py"}
 
 
 @pytest.mark.parametrize("package", ["torch", "transformers", "safetensors", "lthlib"])
@@ -105,7 +134,7 @@ def test_the_key_names_every_package_that_computes() -> None:
 def test_the_page_on_runs_comes_from_the_starts_that_ship() -> None:
     (status,) = (c for c in read_book(ROOT).chapters if c.name == "status")
     starts = {f"{WEIGHTS}/{name}-tiny.json" for name in MODELS}
-    assert starts <= set(chapters._files(ROOT, status.inputs))
+    assert starts <= set(files_of(ROOT, status.inputs))
 
 
 def test_local_records_are_preferred_once_they_are_complete(project: Path) -> None:

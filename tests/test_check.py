@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lthlib.report.check import check, main
+from lthlib.book.check import check, main
 
 GOOD = """<!doctype html><html><head><link rel="stylesheet" href="_static/a.css">
 <script src="_static/a.js"></script><style>p {{ color: red }}</style></head><body>

@@ -16,9 +16,9 @@ import papermill
 import pytest
 from matplotlib.figure import Figure
 
+from lthlib.book.execution import NotebookError, cells, execute, read_pair
 from lthlib.errors import StudyError
 from lthlib.records import project_root
-from lthlib.report.execution import NotebookError, cells, execute, read_pair
 from lthlib.report.exhibits import Exhibit
 from lthlib.report.notebook import exhibit_html
 from lthlib.study import Study, studies_from_parameters

@@ -19,14 +19,14 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from lthlib.book.check import check
+from lthlib.book.page import page
 from lthlib.errors import FeatureError, LthError, RecordError, TaskError
 from lthlib.lab import example
 from lthlib.packs import PackedStore
 from lthlib.records import RecordStore, project_root
 from lthlib.report import own_data
 from lthlib.report.baselines.tables import dense_of
-from lthlib.report.check import check
-from lthlib.report.page import page
 from lthlib.study import Study
 from lthlib.workflow import cli, own
 from lthlib.workflow.local import missing

@@ -15,6 +15,8 @@ import pytest
 
 import synthetic
 from lthlib import real_text
+from lthlib.book.chapters import editions, read_book
+from lthlib.book.execution import execute
 from lthlib.errors import RecordError, StudyError
 from lthlib.lab import corpora
 from lthlib.lab.features import synthetic as made_up
@@ -24,8 +26,6 @@ from lthlib.packs import PackedStore, store_at
 from lthlib.real_text import CAPTIONS, CEILING, FEATURES, REPORTS, REPORTS_READ
 from lthlib.records import RecordStore, project_root
 from lthlib.report.baselines.tables import Baselines
-from lthlib.report.chapters import editions, read_book
-from lthlib.report.execution import execute
 from lthlib.report.real_text import findings, tables
 from lthlib.report.real_text.evidence import (
     BLIND,

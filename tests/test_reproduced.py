@@ -146,7 +146,7 @@ def test_anchors_tell_the_exhibits_of_a_page_apart() -> None:
 
 
 def test_index_links_are_such_as_the_book_resolves(tmp_path: Path) -> None:
-    from lthlib.report.sphinxext import LINK
+    from lthlib.book.sphinxext import LINK
 
     text = reproduced.index_html(reproduced.index(RecordStore(tmp_path)))
     links = LINK.findall(text)

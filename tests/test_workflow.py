@@ -16,13 +16,13 @@ import psutil
 import pytest
 
 from lthlib import records
+from lthlib.book.chapters import read_book
 from lthlib.errors import RecordError, StudyError, TaskError
 from lthlib.lab import lottery
 from lthlib.lab.lottery import Lab
 from lthlib.lab.models import start_name
 from lthlib.packs import reference_store
 from lthlib.records import RecordStore, open_store, project_root
-from lthlib.report.chapters import read_book
 from lthlib.study import Study, plan
 from lthlib.workflow import cli, local
 

@@ -529,8 +529,8 @@ def write_report(out: Path) -> bool:
 
     Raises NotebookError for a notebook that fails, RecordError for records that are damaged.
     """
-    from lthlib.report.execution import execute
-    from lthlib.report.page import page
+    from lthlib.book.execution import execute
+    from lthlib.book.page import page
 
     notebook = project_root(Path(__file__).parent) / "notebooks" / "own.ipynb"
     key = _key(out, notebook)
@@ -548,15 +548,12 @@ def write_report(out: Path) -> bool:
 def _key(out: Path, notebook: Path) -> str:
     """One number for all that the report comes from: notebook, code, records, what was given."""
     import lthlib
-    from lthlib.report.chapters import CODE
-    from lthlib.report.execution import read_pair
+    from lthlib.book.execution import read_pair
+    from lthlib.book.sources import code_of
 
-    about = (out / ABOUT).read_bytes()
-    code = Path(lthlib.__path__[0])
-    files = sorted({path for pattern in CODE for path in code.glob(pattern)})
-    digest = hashlib.sha256(repr(read_pair(notebook)).encode() + about)
-    for path in files:
-        digest.update(path.read_bytes())
+    about, cells = (out / ABOUT).read_bytes(), read_pair(notebook)
+    code = code_of(cells, Path(lthlib.__path__[0]))
+    digest = hashlib.sha256(repr((cells, code)).encode() + about)
     for study in json.loads(about)["studies"]:
         for name in Study.build(study).run_ids():
             digest.update((out / RECORDS / name / "manifest.json").read_bytes())

@@ -18,9 +18,9 @@ from sphinx.config import Config
 from sphinx.environment import BuildEnvironment
 from sphinx.util import logging
 
+from lthlib.book.chapters import read_book, refresh
 from lthlib.errors import LthError
 from lthlib.records import project_root
-from lthlib.report.chapters import read_book, refresh
 
 logger = logging.getLogger(__name__)
 

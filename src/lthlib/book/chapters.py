@@ -27,11 +27,12 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import lthlib
+from lthlib.book.execution import NotebookError, execute, read_pair
+from lthlib.book.sources import code_of, files_of
 from lthlib.errors import LthError, unknown
 from lthlib.machine import end_workers, uninterrupted, worker_pool
 from lthlib.packs import PackedStore, named_store, store_at
 from lthlib.records import Files, RecordStore, common_runs, to_json
-from lthlib.report.execution import NotebookError, execute, read_pair
 from lthlib.study import DEFAULT_PRESET, studies_from_parameters
 
 Reads = Literal["study", "reference", "all", "none"]
@@ -43,11 +44,6 @@ PACKAGES = (
     "lthlib", "numpy", "pandas", "pyarrow", "scipy", "pingouin", "matplotlib", "seaborn",
     "torch", "transformers", "safetensors", "scikit-learn",
 )  # fmt: skip
-# Code that reads records and makes exhibits of them, below the library's own folder.
-CODE = (
-    *("report/**/*.py", "report/**/*.json", "study.py", "reference.py", "real_text.py"),
-    *("records.py", "packs.py"),
-)
 
 
 @dataclass(frozen=True)
@@ -186,14 +182,15 @@ def editions(book: Book) -> list[Edition]:
         elif chapter.store:
             parameters["store"] = chapter.store
             runs = held(chapter.store)
+        cells = read_pair(book.root / "notebooks" / chapter.notebook)
         key = _sha256(
             {
-                "cells": read_pair(book.root / "notebooks" / chapter.notebook),
+                "cells": cells,
                 "parameters": parameters,
                 "title": chapter.title,
                 "records": runs,
-                "code": _files(Path(lthlib.__path__[0]), CODE),
-                "inputs": _files(book.root, chapter.inputs),
+                "code": code_of(cells, Path(lthlib.__path__[0])),
+                "inputs": files_of(book.root, chapter.inputs),
                 "versions": {"python": platform.python_version(), **_versions()},
             }
         )
@@ -282,21 +279,11 @@ def _digest(url: str, run: str) -> str:
     store = store_at(url)
     store.verify(run)
     items = store.study(run)["items"]
-    store.items(items)
     return _sha256([store.manifest(run), store.files.read(f"items/{items}/manifest.json").decode()])
 
 
 def _sha256(data: Any) -> str:
     return hashlib.sha256(json.dumps(data, sort_keys=True, default=str).encode()).hexdigest()
-
-
-def _files(root: Path, patterns: tuple[str, ...]) -> dict[str, str]:
-    """SHA-256 of each file that a pattern below the project's folder finds."""
-    paths = sorted({path for pattern in patterns for path in root.glob(pattern) if path.is_file()})
-    return {
-        path.relative_to(root).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in paths
-    }
 
 
 def _versions() -> dict[str, str]:

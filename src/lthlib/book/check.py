@@ -1,4 +1,4 @@
-"""Look over a built book as a reader without a network would: `python -m lthlib.report.check`.
+"""Look over a built book as a reader without a network would: `python -m lthlib.book.check`.
 
 A build can succeed and still show a traceback, a "nan", a link that leads nowhere, or an image
 that only loads online. Every fault is one line that names the page and the thing.
