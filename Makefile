@@ -35,10 +35,11 @@ book: install    ## build the book from the records that are there
 test: install    ## run the tests, a process a core
 	$(BIN)/python -m pytest --numprocesses auto --dist worksteal
 
-lint: install    ## check style and types
+lint: install    ## check style and types, and say how large each room is
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	@$(BIN)/python tests/rooms.py
 
 bench: install   ## measure speed and memory into benchmarks/results
 	$(BIN)/python -m benchmarks

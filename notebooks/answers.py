@@ -32,9 +32,9 @@ from lthlib.packs import reference_store
 from lthlib.report.answers import figures, findings, tables
 from lthlib.report.answers.frames import Answers
 from lthlib.report.judgement.families import families_table
-from lthlib.report.notebook import number, say, show
 from lthlib.report.parts import held_part, not_run
 from lthlib.report.reading import each_group, pruned, records_line, side_by_side
+from lthlib.report.show import number, say, show
 from lthlib.study import check_parameters
 
 check_parameters(globals(), ["part", "store", "task"])

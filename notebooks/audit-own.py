@@ -27,7 +27,7 @@ store: str = ""  # folder or URL of the reference records; empty: those of this 
 from lthlib.packs import reference_store
 from lthlib.report.audit import own
 from lthlib.report.audit.findings import present
-from lthlib.report.notebook import say
+from lthlib.report.show import say
 from lthlib.study import check_parameters
 
 check_parameters(globals(), ["store"])

@@ -30,7 +30,7 @@ from pathlib import Path
 from lthlib.packs import reference_store
 from lthlib.report.baselines import findings
 from lthlib.report.baselines import tables as baselines
-from lthlib.report.notebook import number, say, show
+from lthlib.report.show import number, say, show
 from lthlib.study import check_parameters
 
 check_parameters(globals(), ["results", "store"])

@@ -26,7 +26,7 @@ results: str = "benchmarks/results"  # folder with the results of `python -m ben
 from pathlib import Path
 
 from lthlib.report import benchmarks
-from lthlib.report.notebook import say, show
+from lthlib.report.show import say, show
 from lthlib.study import check_parameters
 
 check_parameters(globals(), ["results"])

@@ -26,7 +26,7 @@ results: str = "benchmarks/results/faults.json"  # file that `python -m benchmar
 from pathlib import Path
 
 from lthlib.report import faults
-from lthlib.report.notebook import say, show
+from lthlib.report.show import say, show
 from lthlib.study import check_parameters
 
 check_parameters(globals(), ["results"])

@@ -28,9 +28,9 @@ import pandas as pd
 
 from lthlib.lab.tasks import load, render
 from lthlib.packs import reference_store
-from lthlib.report.notebook import number, say, show
 from lthlib.report.parts import not_run
 from lthlib.report.questions import gallery, visible
+from lthlib.report.show import number, say, show
 from lthlib.study import check_parameters
 
 check_parameters(globals(), ["store", "unstable", "stable"])

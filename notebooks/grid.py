@@ -39,7 +39,7 @@ from pathlib import Path
 import lthlib
 from lthlib.packs import store_at
 from lthlib.report import benchmarks, grid
-from lthlib.report.notebook import say, show
+from lthlib.report.show import say, show
 from lthlib.study import check_parameters
 
 check_parameters(globals(), ["results", "stores"])

@@ -25,18 +25,19 @@ most: int = 12  # items to show at the most, of those whose answers change
 from pathlib import Path
 
 from lthlib.lab import example
-from lthlib.report import figures, findings, own_data, tables
+from lthlib.report import own_data, shared, tidy
+from lthlib.report.exhibits import model_name
 from lthlib.report.judgement import evidence, verdicts
-from lthlib.report.notebook import number, say, show
-from lthlib.report.reading import floors, joined, records_line
+from lthlib.report.reading import joined, records_line
+from lthlib.report.show import basis, number, say, show
 from lthlib.study import check_parameters
 
 check_parameters(globals(), ["store", "most"])
 given = own_data.read_given(Path(store))
 readings, dense = given.readings(), given.dense()
 quality, agreements = joined(readings, "quality"), joined(readings, "agreements")
-gate, judged = joined(readings, "gate"), verdicts.judge(readings)
-level = findings.focus(quality)
+judged, standing = verdicts.judge(readings), shared.standing(readings)
+level = tidy.focus(quality)
 open_image = example.picture if given.images is None else given.open_image
 say(own_data.made(given))
 
@@ -59,8 +60,8 @@ say(records_line(readings))
 # %% tags=["hide-input"]
 looks = own_data.looks_sentence(own_data.looks(dense))
 number("own-looks", looks)
-number("own-dense", findings.dense_sentence(quality, gate))
-say(findings.dense_sentence(quality, gate))
+number("own-dense", shared.dense_lines(standing))
+say(shared.dense_lines(standing))
 say(own_data.text_sentence(given))
 say(looks)
 show(own_data.looks_table(given, dense), "own-looks-table")
@@ -73,15 +74,30 @@ show(own_data.looks_table(given, dense), "own-looks-table")
 # the floor that fidelity has to be held against.
 
 # %% tags=["hide-input"]
-say(findings.ladder_sentence(quality, gate))
-say(findings.answers_sentence(agreements, floors(readings), level))
-say(findings.controls_sentence(quality, level))
-show(figures.comparison_figure(quality, agreements), "own-ladder")
-show(tables.comparison_table(quality, agreements), "own-ladder-table")
+say(shared.level_lines(standing, level))
+say(shared.control_lines(shared.controls(readings, level)))
+show(
+    shared.accuracy_and_fidelity(quality, agreements),
+    "own-ladder",
+    f"Accuracy (above) and fidelity to the dense model (below): {basis(quality)} Thin lines: "
+    "single seeds. Dashed: the best rule that looks at no input.",
+)
+show(
+    shared.accuracy_and_agreement(quality, agreements),
+    "own-ladder-table",
+    f"The models side by side, mean over seeds: {basis(quality)}",
+)
+show(
+    shared.changes_table(standing),
+    "own-changes",
+    f"Accuracy against dense, paired by seed: {basis(quality)}",
+)
 for r in readings:
-    fidelity = figures.fidelity_figure(r.agreements, floor=r.floor, stage=r.stage)
-    say(f"**{verdicts.model_name(r.study.model)}**: fidelity, and its floor.")
-    show(fidelity, f"own-fidelity-{r.study.model}")
+    show(
+        shared.fidelity(r),
+        f"own-fidelity-{r.study.model}",
+        f"{model_name(r.study.model)}: fidelity to the dense model: {basis(r.agreements)}",
+    )
 
 # %% [markdown]
 # ## What is shown, and what is not

@@ -20,7 +20,7 @@
 
 # %% tags=["hide-input"]
 from lthlib.report import studies
-from lthlib.report.notebook import show
+from lthlib.report.show import show
 
 show(studies.parameters(), "parameters")
 

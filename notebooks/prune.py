@@ -68,10 +68,15 @@ data_seed: int = None  # seed of the task's items
 seeds: list = None  # one run for each
 
 # %% tags=["hide-cell"]
+import pandas as pd
+
 from lthlib.records import open_store
-from lthlib.report import credit, figures, ranking, tables
-from lthlib.report.notebook import say, show
+from lthlib.report import credit, draw, exhibits, measures, ranking, shared, tidy
+from lthlib.report.draw import Look
+from lthlib.report.exhibits import sparsity_text
+from lthlib.report.measures import at_stage
 from lthlib.report.reading import each, pruned, read, records_line
+from lthlib.report.show import basis, level_columns, say, show, sparsity_note, table
 from lthlib.study import studies_from_parameters
 from lthlib.workflow.local import run
 
@@ -84,28 +89,120 @@ readings = [read(study, records) for study in studies]
 say(records_line(readings))
 
 # %% [markdown]
+# Every mean below is over seeds. Bars, and brackets in tables, are 95 % t intervals over seeds, cut
+# where a measure ends; thin lines are single seeds. Sparsity is the share of prunable weights that
+# are zero.
+#
 # ## What was pruned
 #
 # Each level keeps an exact number of weights. A global threshold need not treat the modalities
-# alike, so what is left of each is shown.
+# alike, so what is left of each is shown. A modality has collapsed when less than 1 % of its
+# prunable weights is left.
 
 # %% tags=["hide-input"]
+MODALITIES = {
+    "left_language": Look("language", draw.BLUE),
+    "left_vision": Look("vision", draw.VERMILLION, "s", "--"),
+    "left_fusion": Look("fusion", draw.GREEN, "^", "-."),
+}
 for r, name in each(readings, say):
-    show(figures.density_figure(r.levels, stage=r.stage), name("density"))
-    show(tables.levels_table(r.levels), name("levels"))
+    kept = tidy.left_by_modality(r.levels)
+    left = [column for column in MODALITIES if column in kept]
+    main = tidy.main_branch(at_stage(kept, r.stage))
+    density = draw.ladder(
+        tidy.with_seeds(main, ["level"], left),
+        MODALITIES,
+        label="share left, %",
+        lines={"collapse: below 1 %": 0.01},
+    )
+    # Linear below 1 %, so that nothing left at all has a place too.
+    axes = density.figure.axes[0]
+    axes.set_yscale("symlog", linthresh=1, linscale=0.5)
+    axes.set(ylim=(0, 130))
+    axes.set_yticks([0, 1, 3, 10, 30, 100], labels=["0", "1", "3", "10", "30", "100"])
+    show(
+        density,
+        name("density"),
+        f"Share of each modality's prunable weights that is left, {main['run'].nunique()} seeds, "
+        f"on a logarithmic scale that is linear below 1 %. {sparsity_note(main)}",
+    )
+
+# %% tags=["hide-input"]
+KEYS = ["level", "branch", "stage"]
+COUNTS = ["zeros", "prunable", "weights", "epochs", "steps", "validation_accuracy", "train_loss"]
+for r, name in each(readings, say):
+    kept = tidy.left_by_modality(r.levels)
+    left = [column for column in MODALITIES if column in kept]
+    means = kept.groupby(KEYS)[["sparsity", "sparsity_all", *COUNTS, *left]].mean()
+    events = kept.groupby(KEYS)[["collapsed", "last_event"]].agg(
+        lambda texts: "; ".join(sorted(set(texts) - {""}))
+    )
+    data = tidy.in_level_order(means.join(events).reset_index())
+    cells = {
+        **level_columns(data),
+        "stage": data["stage"],
+        "zeros": data["zeros"].map("{:,.0f}".format),
+        "prunable weights": data["prunable"].map("{:,.0f}".format),
+        **{f"left in {column[5:]}, %": data[column].map(sparsity_text) for column in left},
+        "collapsed": data["collapsed"].replace("", "none"),
+        "last event": data["last_event"],
+        "epochs": data["epochs"].map("{:g}".format),
+        "validation accuracy, %": data["validation_accuracy"].map(
+            exhibits.MEASURES["accuracy"].text
+        ),
+    }
+    show(
+        table(pd.DataFrame(cells), data=data),
+        name("levels"),
+        f"Levels of the ladder: means over {kept['run'].nunique()} seeds.",
+    )
 
 # %% [markdown]
 # ## How well it answers
 #
 # Accuracy means little where a rule that looks at no input does as well; the last column of the
-# table says at how many seeds the model beats it.
+# table says at how many seeds the model beats it, by an exact one-sided test over items, p < 0.05.
+
+# %% tags=["hide-input"]
+QUALITY = [
+    "accuracy", "balanced_accuracy", "precision", "recall", "f1", "informedness", "mcc",
+    "positive_share", "tp", "fp", "tn", "fn",
+]  # fmt: skip
+# Where a decision has more than two classes, none of them is the positive one.
+OF_CLASSES = ["accuracy", "balanced_accuracy", "macro_precision", "macro_f1", "mcc"]
+for r, name in each(readings, say):
+    quality = at_stage(r.quality, r.stage)
+    rule, share = quality.iloc[0][["trivial_rule", "trivial_accuracy"]]
+    accuracy = draw.ladder(
+        tidy.with_seeds(quality, shared.BY_BRANCH, ["accuracy"]),
+        draw.BRANCH_LOOKS,
+        series="branch",
+        lines={f"{rule} (trivial)": share},
+    )
+    best = f"Best rule that looks at no input: {rule}, {100 * share:.1f} %."
+    show(accuracy, name("accuracy"), f"Accuracy: {basis(quality)} {best}")
+    beats = at_stage(r.gate, r.stage).groupby(shared.BY_BRANCH)["beats"]
+    told = beats.agg(lambda seeds: f"{seeds.sum()} of {len(seeds)}")
+    names = OF_CLASSES if quality["tp"].isna().all() else QUALITY
+    show(
+        shared.measures(quality, names, **{"beats trivial rule": told}),
+        name("quality"),
+        f"Quality against the labels: {basis(quality)} {best}",
+    )
 
 # %% tags=["hide-input"]
 for r, name in each(readings, say):
-    show(figures.accuracy_figure(r.quality, stage=r.stage), name("accuracy"))
-    show(tables.quality_table(r.quality, gate=r.gate, stage=r.stage), name("quality"))
     if ranking.ranks_findings(r):
-        show(ranking.ranking_table(r), name("ranking"))
+        ranked = ranking.ranked(r)
+        undefined = sorted({one for names in ranked["undefined"] for one in names.split(", ")})
+        show(
+            shared.measures(ranked, ranking.RANKING),
+            name("ranking"),
+            f"Ranking of items by each of {ranked['findings'].max()} findings: {basis(ranked)} A "
+            "model that knows nothing has an AUC of 50 % and a mean average precision of "
+            f"{100 * ranked['chance'].mean():.1f} %. Left out, since no test items differ in it: "
+            f"{', '.join(filter(None, undefined)) or 'none'}.",
+        )
     if credit.has_credit(r):
         show(credit.credit_table(r), name("credit"))
         show(credit.credit_table(r, by="question_type"), name("credit-by-question"))
@@ -115,22 +212,79 @@ for r, name in each(readings, say):
 #
 # Fidelity is the share of decisions on which a level answers as its dense model does. Two lines
 # help to read it: a constant answer also agrees with the dense model now and then, and dense models
-# of different seeds do not agree fully with each other.
+# of different seeds do not agree fully with each other. Faithful decisions are those on which dense
+# and pruned model agree; a, b, c, e and g divide all decisions.
 
 # %% tags=["hide-input"]
+FAITHFULNESS = {
+    "faithful_accuracy": Look("faithful: both models", draw.BLUE),
+    "unfaithful_accuracy_dense": Look("unfaithful: dense", draw.VERMILLION, "s", "--"),
+    "unfaithful_accuracy_pruned": Look("unfaithful: pruned", draw.GREEN, "^", "-."),
+}
+SHARES = {
+    "a": Look(exhibits.MEASURES["a"].title, draw.BLUE),
+    "b": Look(exhibits.MEASURES["b"].title, draw.VERMILLION, hatch="//"),
+    "c": Look(exhibits.MEASURES["c"].title, draw.SKY, hatch="\\\\"),
+    "e": Look(exhibits.MEASURES["e"].title, draw.YELLOW, hatch=".."),
+    "g": Look(exhibits.MEASURES["g"].title, draw.PURPLE, hatch="xx"),
+}
 for r, name in each(pruned(readings), say):
-    fidelity = figures.fidelity_figure(r.agreements, floor=r.floor, stage=r.stage)
-    show(fidelity, name("fidelity"))
-    show(figures.cells_figure(r.agreements, stage=r.stage), name("cells"))
-    show(figures.faithfulness_figure(r.agreements, stage=r.stage), name("faithfulness"))
-    show(tables.agreement_table(r.agreements, stage=r.stage), name("agreement"))
+    agreements = at_stage(r.agreements, r.stage)
+    main = tidy.main_branch(agreements)
+    show(shared.fidelity(r), name("fidelity"), f"Fidelity to the dense model: {basis(agreements)}")
+    show(
+        draw.stacked(
+            tidy.with_seeds(tidy.with_dense_cells(main), ["level"], measures.CELLS),
+            SHARES,
+            "share of decisions, %",
+        ),
+        name("cells"),
+        f"What becomes of the dense model's decisions, mean shares: {basis(main)} Dense itself, at "
+        "0, is right (a) or wrong (e); a cell that is empty everywhere is not shown.",
+    )
+    show(
+        draw.ladder(
+            tidy.with_seeds(main, ["level"], list(FAITHFULNESS)), FAITHFULNESS, label="accuracy, %"
+        ),
+        name("faithfulness"),
+        f"Accuracy on faithful decisions and on the others: {basis(main)} A line stops where no "
+        "such decision is left.",
+    )
+
+# %% tags=["hide-input"]
+AGREEMENT = [
+    "fidelity", "kappa", "faithful_accuracy", "unfaithful_accuracy_dense",
+    "unfaithful_accuracy_pruned", "confidence", "unnecessary_churn", *measures.CELLS,
+]  # fmt: skip
+for r, name in each(pruned(readings), say):
+    agreements = at_stage(r.agreements, r.stage)
+    show(
+        shared.measures(agreements, AGREEMENT),
+        name("agreement"),
+        f"Agreement with the dense model: {basis(agreements)} Cells a, b, c, e and g are shares of "
+        "all decisions.",
+    )
 
 # %% [markdown]
 # ## Level against level
 #
 # How alike are any two levels? Below, the same question across seeds, where start of the head and
-# order of the data differ as well.
+# order of the data differ as well; its diagonal is what training alone changes. With one seed there
+# is no second panel.
 
 # %% tags=["hide-input"]
 for r, name in each(pruned(readings), say):
-    show(figures.fidelity_matrix_figure(r.matrix, r.levels), name("matrix"))
+    same = r.matrix["run_a"] == r.matrix["run_b"]
+    pairs = r.matrix.assign(pairs=same.map({True: "same seed", False: "different seeds"}))
+    squares = {
+        kind: pairs[pairs["pairs"] == kind].pivot_table("fidelity", "level_a", "level_b")
+        for kind in ("same seed", "different seeds")
+        if (pairs["pairs"] == kind).any()
+    }
+    sparsity = r.levels.groupby("level")["sparsity"].mean()
+    show(
+        draw.heat(squares, pairs, sparsity, "equal answers, %"),
+        name("matrix"),
+        f"Share of test decisions that two levels answer alike, {pairs['run_a'].nunique()} seeds: "
+        f"means over seeds, and over all pairs of two seeds. {sparsity_note(r.levels)}",
+    )

@@ -28,7 +28,6 @@ import pandas as pd
 
 from lthlib.packs import reference_store
 from lthlib.report import findings
-from lthlib.report.notebook import number, say, show
 from lthlib.report.parts import held_part, not_run
 from lthlib.report.questions import (
     concepts,
@@ -40,6 +39,7 @@ from lthlib.report.questions import (
     weights,
 )
 from lthlib.report.reading import joined, records_line
+from lthlib.report.show import number, say, show
 from lthlib.study import check_parameters
 
 check_parameters(globals(), ["store", "level"])

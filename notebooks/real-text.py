@@ -38,8 +38,8 @@ from lthlib.packs import store_at
 from lthlib.records import project_root
 from lthlib.report.baselines.tables import read_baselines
 from lthlib.report.judgement.verdicts import verdict_grid, verdict_table
-from lthlib.report.notebook import number, say, show
 from lthlib.report.real_text import evidence, findings, tables
+from lthlib.report.show import number, say, show
 from lthlib.study import check_parameters
 
 check_parameters(globals(), ["results", "store"])

@@ -27,7 +27,7 @@ ladder: str = "concluding"  # secondary or concluding
 
 # %% tags=["hide-input"]
 from lthlib.packs import reference_store
-from lthlib.report.notebook import say, show
+from lthlib.report.show import say, show
 from lthlib.report.source import reproduced
 from lthlib.report.source import words as reproduced_words
 from lthlib.report.source.evidence import gather

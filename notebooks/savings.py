@@ -29,9 +29,9 @@ from pathlib import Path
 
 from lthlib.packs import reference_store
 from lthlib.report import fronts, savings
-from lthlib.report.notebook import number, say, show
 from lthlib.report.parts import held_part, not_run
 from lthlib.report.reading import records_line
+from lthlib.report.show import number, say, show
 from lthlib.study import check_parameters
 
 check_parameters(globals(), ["results", "store"])

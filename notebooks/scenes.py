@@ -25,8 +25,8 @@ samples: int = 6  # scenes of each task to show
 
 # %% tags=["hide-input"]
 from lthlib.lab.tasks import load, render
-from lthlib.report.notebook import say, show
 from lthlib.report.scenes import gallery, make_up
+from lthlib.report.show import say, show
 from lthlib.study import check_parameters
 
 check_parameters(globals(), ["data_seed", "samples"])

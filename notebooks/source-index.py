@@ -24,7 +24,7 @@ store: str = ""  # folder or URL of the reference records; empty: those of this 
 
 # %% tags=["hide-input"]
 from lthlib.packs import reference_store
-from lthlib.report.notebook import number, say
+from lthlib.report.show import number, say
 from lthlib.report.source import reproduced
 from lthlib.study import check_parameters
 

@@ -27,8 +27,8 @@ store: str = ""  # folder or URL of the reference records; empty: those of this 
 # %% tags=["hide-input"]
 from lthlib import study
 from lthlib.packs import reference_store
-from lthlib.report.notebook import say, show
 from lthlib.report.parts import not_run
+from lthlib.report.show import say, show
 from lthlib.report.source import reproduced
 from lthlib.report.source import words as reproduced_words
 from lthlib.report.source.evidence import gather

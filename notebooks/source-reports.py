@@ -24,7 +24,7 @@ store: str = ""  # folder or URL of the reference records; empty: those of this 
 
 # %% tags=["hide-input"]
 from lthlib.packs import reference_store
-from lthlib.report.notebook import say, show
+from lthlib.report.show import say, show
 from lthlib.report.source import reproduced
 from lthlib.report.source import words as reproduced_words
 from lthlib.report.source.evidence import gather

@@ -29,7 +29,7 @@ from dataclasses import replace
 from lthlib import study
 from lthlib.lab.tasks import load, render
 from lthlib.packs import reference_store
-from lthlib.report.notebook import number, say, show
+from lthlib.report.show import number, say, show
 from lthlib.report.source import meaning as reproduced_meaning
 from lthlib.report.source import reproduced
 from lthlib.report.source import words as reproduced_words

@@ -25,7 +25,7 @@ stores: list = ["records/local", "records/shipped", "records/reference"]  # wher
 # %% tags=["hide-input"]
 from lthlib.packs import PackedStore, store_at
 from lthlib.report import status
-from lthlib.report.notebook import number, say, show
+from lthlib.report.show import number, say, show
 from lthlib.report.words import in_bytes
 from lthlib.study import check_parameters
 

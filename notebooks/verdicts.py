@@ -33,9 +33,9 @@ import pandas as pd
 from lthlib.packs import reference_store
 from lthlib.report.judgement import evidence, kinds, resampling, trends, verdicts
 from lthlib.report.judgement.families import families_table
-from lthlib.report.notebook import number, say, show
 from lthlib.report.parts import held_part, not_run
 from lthlib.report.reading import records_line
+from lthlib.report.show import number, say, show
 from lthlib.study import check_parameters
 
 check_parameters(globals(), ["store"])

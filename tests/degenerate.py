@@ -18,7 +18,8 @@ import pytest
 
 import synthetic
 from lthlib.records import RecordStore, project_root, to_json
-from lthlib.report import notebook
+from lthlib.report import show
+from lthlib.report.draw import Drawing
 from lthlib.report.exhibits import Exhibit
 from lthlib.study import Study, reference
 
@@ -100,6 +101,13 @@ class Page:
     said: list[str] = field(default_factory=list)
     shown: dict[str, Exhibit] = field(default_factory=dict)
 
+    def show(self, made: Drawing | show.Table | Exhibit, name: str, caption: str = "") -> None:
+        """As a notebook's: an exhibit of the old kind has its caption with it."""
+        if not isinstance(made, Exhibit):
+            figure, table = (made[0], None) if isinstance(made, Drawing) else (None, made[0])
+            made = Exhibit(caption, made.alt, made.data, figure, table)
+        self.shown[name] = made
+
     def faults(self) -> list[str]:
         """Every text that holds no number where one should be, and infinite columns of data."""
         texts = {f"said {place}": text for place, text in enumerate(self.said)}
@@ -119,9 +127,9 @@ class Page:
 def execute(name: str, monkeypatch: pytest.MonkeyPatch, **parameters: Any) -> Page:
     """Run a notebook's cells here, with these parameters; figures are made, and not drawn."""
     page = Page()
-    monkeypatch.setattr(notebook, "say", page.said.append)
-    monkeypatch.setattr(notebook, "number", lambda name, text: page.said.append(text))
-    monkeypatch.setattr(notebook, "show", lambda exhibit, name: page.shown.update({name: exhibit}))
+    monkeypatch.setattr(show, "say", page.said.append)
+    monkeypatch.setattr(show, "number", lambda name, text: page.said.append(text))
+    monkeypatch.setattr(show, "show", page.show)
     source = (NOTEBOOKS / f"{name}.py").read_text()
     for key, value in parameters.items():
         source, count = re.subn(

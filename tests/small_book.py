@@ -42,7 +42,7 @@ store: str = "records/local"  # where the records are
 
 # %%
 from lthlib.records import open_store
-from lthlib.report.notebook import number, say
+from lthlib.report.show import number, say
 from lthlib.study import studies_from_parameters
 
 studies = studies_from_parameters(globals())

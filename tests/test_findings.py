@@ -13,172 +13,10 @@ import synthetic
 from lthlib.errors import RecordError
 from lthlib.packs import PackedStore, pack, store_at
 from lthlib.records import LAB_FORMAT, Files, RecordStore, shipped_store
-from lthlib.report import benchmarks, findings, measures, reading, scenes, status, studies
+from lthlib.report import benchmarks, reading, scenes, status, studies
 from lthlib.study import PRESETS, Study, plan
 
-LABELS = [0, 1] * 10
 
-
-def answers(right: int) -> list[int]:
-    """Answers of which the first `right` are right."""
-    return [y if i < right else 1 - y for i, y in enumerate(LABELS)]
-
-
-def runs_of(model: str, dense: list[int], ticket: list[int], random: list[int]) -> pd.DataFrame:
-    """Runs with so many right answers of 20: dense, at level 1, and its random mask."""
-    frames = []
-    for seed, counts in enumerate(zip(dense, ticket, random, strict=True)):
-        for count, (level, branch) in zip(
-            counts, [(0, "main"), (1, "main"), (1, "random-mask")], strict=True
-        ):
-            frames.append(
-                synthetic.one_record(
-                    LABELS,
-                    answers(count),
-                    run=f"{model}-digits-s{seed}",
-                    level=level,
-                    branch=branch,
-                )
-            )
-    return pd.concat(frames, ignore_index=True)
-
-
-@pytest.fixture
-def frames() -> dict[str, pd.DataFrame]:
-    predictions = pd.concat(
-        [
-            runs_of("lxmert", [18, 19, 20], [18, 19, 20], [10, 11, 12]),
-            runs_of("uniter", [20, 20, 20], [17, 18, 19], [20, 10, 10]),
-        ],
-        ignore_index=True,
-    )
-    levels = synthetic.levels(predictions)
-    runs = synthetic.runs(predictions).assign(task="digits")
-    made = {
-        "quality": measures.quality(predictions),
-        "agreements": measures.agreements(predictions),
-        "gate": measures.beats_trivial(predictions),
-    }
-    return {name: measures.describe(frame, levels, runs) for name, frame in made.items()}
-
-
-def test_dense_models(frames: dict[str, pd.DataFrame]) -> None:
-    assert findings.dense_sentence(frames["quality"], frames["gate"]) == (
-        "The dense models are right on 95.0 % (LXMERT; 82.6 to 100.0) and 100.0 % (UNITER; 100.0 "
-        "to 100.0) of all decisions. The best rule that looks at no input (always False) is right "
-        "on 50.0 %. Every dense model beats it at every seed."
-    )
-    lost = frames["gate"].assign(beats=False)
-    text = findings.dense_sentence(frames["quality"], lost)
-    assert "LXMERT and UNITER are not shown to beat it at every seed" in text
-
-
-def test_accuracy_changes_are_paired_by_seed(frames: dict[str, pd.DataFrame]) -> None:
-    text = findings.accuracy_sentence(frames["quality"], level=1)
-    assert "With 20.0 % of the prunable weights gone (16.0 % of all weights)" in text
-    assert "+0.0 points (+0.0 to +0.0) for LXMERT" in text
-    # Differences -15, -10, -5 points: -10 -+ 4.303 * 5 / sqrt(3).
-    assert "−10.0 points (−22.4 to +2.4) for UNITER" in text
-    assert text.endswith("For LXMERT and UNITER the interval, taken alone, includes no change.")
-
-
-def test_the_ladder_names_levels_that_are_no_better_than_trivial(
-    frames: dict[str, pd.DataFrame],
-) -> None:
-    text = findings.ladder_sentence(frames["quality"], frames["gate"])
-    assert "at 20.0 % (16.0 % of all weights), accuracy changes by" in text
-    assert "+0.0 (LXMERT); −10.0 (UNITER) points." in text
-    assert text.endswith("All of them are still shown to beat the rule that looks at no input.")
-    gate = frames["gate"]
-    lost = gate.assign(beats=gate["beats"] & ~((gate["level"] == 1) & (gate["model"] == "lxmert")))
-    text = findings.ladder_sentence(frames["quality"], lost)
-    assert text.endswith("looks at no input, at any seed: LXMERT at 20.0 %.")
-
-
-@pytest.mark.parametrize(
-    ("wins", "said"),
-    [
-        (
-            {"lxmert": [True, False, False], "uniter": [True, True, True]},
-            "Shown to beat the rule that looks at no input at some seeds only: LXMERT at 1 of 3 "
-            "seeds (20.0 %).",
-        ),
-        (
-            {"lxmert": [True, False, False], "uniter": [False, True, True]},
-            "Shown to beat the rule that looks at no input at some seeds only: LXMERT at 1 of 3 "
-            "and UNITER at 2 of 3 seeds (20.0 %).",
-        ),
-        (
-            {"lxmert": [False, False, False], "uniter": [False, True, True]},
-            "Not shown to beat the rule that looks at no input, at any seed: LXMERT at 20.0 %. "
-            "Shown to beat the rule that looks at no input at some seeds only: UNITER at 2 of 3 "
-            "seeds (20.0 %).",
-        ),
-    ],
-)
-def test_the_ladder_counts_the_seeds_that_beat_the_rule(
-    frames: dict[str, pd.DataFrame], wins: dict[str, list[bool]], said: str
-) -> None:
-    gate = frames["gate"].copy()
-    for model, beats in wins.items():
-        own = (gate["level"] == 1) & (gate["branch"] == "main") & (gate["model"] == model)
-        gate.loc[own, "beats"] = beats
-    text = findings.ladder_sentence(frames["quality"], gate)
-    assert text.endswith(f"points. {said}")
-
-
-def test_a_collapsed_modality_is_named(frames: dict[str, pd.DataFrame]) -> None:
-    levels = frames["quality"].assign(collapsed="")
-    assert findings.collapse_sentence(levels).startswith("Every modality of every model keeps")
-    levels.loc[(levels["level"] == 1) & (levels["model"] == "uniter"), "collapsed"] = "vision"
-    assert findings.collapse_sentence(levels) == (
-        "Pruning leaves less than 1 % of one modality: vision of UNITER from 20.0 % on "
-        "(3 of 3 seeds there)."
-    )
-
-
-def test_changed_answers_stand_beside_those_of_another_seed(
-    frames: dict[str, pd.DataFrame],
-) -> None:
-    floors = pd.Series({"uniter": 0.98})
-    text = findings.answers_sentence(frames["agreements"], floors, level=1)
-    assert "0.0 % (LXMERT; 0.0 to 0.0) and 10.0 % (UNITER; 0.0 to 22.4)" in text
-    assert text.endswith("in their seed alone disagree on 2.0 % (UNITER).")
-    alone = findings.answers_sentence(frames["agreements"], floors.head(0), level=1)
-    assert "seed alone" not in alone
-
-
-def test_controls_count_seeds(frames: dict[str, pd.DataFrame]) -> None:
-    text = findings.controls_sentence(frames["quality"], level=1)
-    assert text.startswith("With a random mask of the same sparsity, accuracy is 55.0 % (LX")
-    assert text.endswith(
-        "the ticket has more right at 3 of 3 (LXMERT) and 2 of 3 (UNITER) seeds, which is counted "
-        "and not tested."
-    )
-    main = frames["quality"][frames["quality"]["branch"] == "main"]
-    assert findings.controls_sentence(main, level=1).startswith("No controls")
-
-
-def test_the_level_spoken_of_is_chosen_by_place() -> None:
-    def quality(levels: list[int], controls: list[int]) -> pd.DataFrame:
-        branch = ["main"] * len(levels) + ["random-mask"] * len(controls)
-        return pd.DataFrame({"level": [*levels, *controls], "branch": branch})
-
-    assert findings.focus(quality([0, 1, 2, 3], [])) == 2
-    assert findings.focus(quality([0, 1, 2, 3], [3])) == 3
-    assert findings.focus(quality([0], [])) == 0
-
-
-def test_the_note_says_items_seeds_and_interval(frames: dict[str, pd.DataFrame]) -> None:
-    assert findings.reading_note(frames["quality"]) == (
-        "All numbers are means on 20 test items of digits, in brackets 95 % t intervals over 3 "
-        "seeds, paired by seed where they are changes."
-    )
-    one = frames["quality"][frames["quality"]["run"].str.endswith("s0")]
-    assert "of one seed, and so without an interval" in findings.reading_note(one)
-
-
-# -- reading --------------------------------------------------------------------------------------
 def about(study: Study, seed: int) -> dict[str, object]:
     versions = {"python": "3.11.2", "torch": "0.0.1"}
     hardware = {"processor": "a processor", "device": "cpu", "cores": 2}
@@ -197,6 +35,7 @@ def write(store: RecordStore, study: Study, flip: int = 0) -> None:
         runs=study.run_ids(), levels=1, branches=study.branches, items=50
     )
     levels = synthetic.levels(predictions)
+    store.write_items("k", pd.DataFrame({"item": sorted(predictions["item"].unique())}))
     for seed in study.seeds:
         run = study.run_id(seed)
         own = predictions[predictions["run"] == run].reset_index(drop=True)

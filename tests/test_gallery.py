@@ -14,9 +14,9 @@ from PIL import Image
 import made_readings
 import synthetic
 from lthlib.errors import RecordError
-from lthlib.report.notebook import exhibit_html
 from lthlib.report.questions import gallery, visible
 from lthlib.report.questions.forgetting import answers
+from lthlib.report.show import exhibit_html
 from lthlib.study import Study
 
 EVIL = 'the <b>one</b> & "two" is near</td><script>alert(1)</script>'

@@ -20,7 +20,7 @@ from lthlib.book.execution import NotebookError, cells, execute, read_pair
 from lthlib.errors import StudyError
 from lthlib.records import project_root
 from lthlib.report.exhibits import Exhibit
-from lthlib.report.notebook import exhibit_html
+from lthlib.report.show import exhibit_html
 from lthlib.study import Study, studies_from_parameters
 from small_book import NOTEBOOK, write_notebook
 

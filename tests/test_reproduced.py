@@ -19,7 +19,6 @@ from lthlib.errors import RecordError
 from lthlib.records import RecordStore, project_root
 from lthlib.report import measures
 from lthlib.report.exhibits import Exhibit
-from lthlib.report.findings import focus
 from lthlib.report.reading import Reading
 from lthlib.report.source import columns as reproduced_columns
 from lthlib.report.source import meaning as reproduced_meaning
@@ -28,6 +27,7 @@ from lthlib.report.source import rates as reproduced_rates
 from lthlib.report.source import tables as reproduced_tables
 from lthlib.report.source import words as reproduced_words
 from lthlib.report.source.evidence import Arm, Evidence, Printed, Sample, gather, middle_level
+from lthlib.report.tidy import focus
 from lthlib.study import Study, reference
 
 FINDINGS = ("seven", "overlap", "crowded")

@@ -1,7 +1,7 @@
 """An executed notebook as one page: HTML that asks for nothing else, light or dark, wide or narrow.
 
 Text and outputs are kept, code is left out. What exhibits are made of lies in the page already
-(see :mod:`lthlib.report.notebook`).
+(see :mod:`lthlib.report.show`).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from string import Template
 from typing import Any
 
-from lthlib.report.notebook import GLUE_PREFIX
+from lthlib.report.show import GLUE_PREFIX
 
 
 def page(notebook: Mapping[str, Any], head: str = "") -> str:

@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 # {glue:text}`chapters/compare.ipynb::key:s`, or the option `:doc: chapters/compare.ipynb`
 GLUED_FROM = re.compile(r"(?:`|:doc:\s*)([\w./-]+)\.ipynb\b")
-# What exhibits write where they mean a page or a file of the book; see lthlib.report.notebook.
+# What exhibits write where they mean a page or a file of the book; see lthlib.report.show.
 LINK = re.compile(r'"book:([\w./-]+)(#[\w-]+)?"')
 
 

@@ -12,17 +12,11 @@ from collections.abc import Sequence
 import pandas as pd
 
 from lthlib.errors import RecordError
-from lthlib.report.exhibits import (
-    MEASURES,
-    Exhibit,
-    intervals,
-    seeds_and_items,
-    summarise,
-    summary_text,
-)
+from lthlib.report.exhibits import MEASURES, Exhibit, intervals, seeds_and_items, summary_text
 from lthlib.report.measures import RECORD, at_stage
 from lthlib.report.reading import Reading
-from lthlib.report.tables import OF_ALL, SPARSITY, in_level_order, level_columns
+from lthlib.report.show import OF_ALL, SPARSITY, level_columns
+from lthlib.report.tidy import in_level_order, over_seeds
 
 EVERY = "all"
 USUAL = "usual answer of its type"
@@ -96,4 +90,4 @@ def _rule(items: pd.DataFrame, by: str, kinds: Sequence[str]) -> dict[str, float
 
 
 def _of_kind(frame: pd.DataFrame) -> pd.DataFrame:
-    return summarise(frame, ["level", "branch"], ["credit"])
+    return over_seeds(frame, ["level", "branch"], ["credit"])

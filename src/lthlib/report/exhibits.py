@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 import pandas as pd
 from matplotlib.figure import Figure
 
-from lthlib.errors import RecordError
-from lthlib.report.statistics import Floats, Interval, jackknife_interval, seed_summary, t_interval
 from lthlib.report.words import counted
-from lthlib.study import MODELS
 
 MODEL_NAMES = {"visualbert": "VisualBERT", "lxmert": "LXMERT", "uniter": "UNITER"}
 NOT_DEFINED = "not defined"
@@ -42,16 +37,6 @@ class Exhibit:
             raise TypeError("this exhibit is a figure, not a table")
         text = self.table.to_html(index=False, border=0, classes="exhibit-table", escape=True)
         return f'<div style="overflow-x: auto">{text}</div>'
-
-    def save(self, folder: Path, name: str) -> list[Path]:
-        """Write the numbers as `name`.csv, and a figure as `name`.png beside it."""
-        folder.mkdir(parents=True, exist_ok=True)
-        paths = [folder / f"{name}.csv"]
-        self.data.to_csv(paths[0], index=False)
-        if self.figure is not None:
-            paths.append(folder / f"{name}.png")
-            self.figure.savefig(paths[1], dpi=200)
-        return paths
 
 
 @dataclass(frozen=True)
@@ -159,23 +144,8 @@ MEASURES = {
 }
 
 
-def require_one_study(frame: pd.DataFrame) -> None:
-    """Refuse to average over different studies; with a column `model`, over those of one model."""
-    studies = frame["run"].str.replace(r"-s\d+$", "", regex=True)
-    models = frame["model"] if "model" in frame.columns else pd.Series("", index=frame.index)
-    for _, names in studies.groupby(models):
-        if len(names.unique()) > 1:
-            several = ", ".join(sorted(names.unique()))
-            raise RecordError(f"means over seeds need the runs of one study, not of {several}")
-
-
 def model_name(model: str) -> str:
     return MODEL_NAMES.get(model, model)
-
-
-def in_order(models: pd.Series[str]) -> list[str]:
-    """The different models of a column, in the order in which this project names them."""
-    return sorted(models.unique(), key=lambda m: (MODELS.index(m) if m in MODELS else 99, m))
 
 
 def sparsity_text(share: float) -> str:
@@ -199,38 +169,6 @@ def summary_text(measure: Measure, row: pd.Series[float]) -> str:
         low, high = max(row["low"], measure.low), min(row["high"], measure.high)
         text += f" ({measure.text(low)} to {measure.text(high)})"
     return text if row["n"] == row["seeds"] else f"{text}, {row['n']:.0f} of {row['seeds']:.0f}"
-
-
-OF_PAIRS = ("other_ticket", "relative_fidelity", "own_answers")
-"""Measures of pairs of seeds, beside those whose names end with floor."""
-
-
-def interval_of(name: str) -> Callable[[Floats, float], Interval]:
-    """The interval over seeds of a measure: floors and what rests on them are jackknifed."""
-    of_pairs = name in OF_PAIRS or name.endswith("floor")
-    return jackknife_interval if of_pairs else t_interval
-
-
-def summarise(frame: pd.DataFrame, by: Sequence[str], names: Sequence[str]) -> pd.DataFrame:
-    """Seed summaries of several measures in long form, with the mean sparsity of each condition.
-
-    frame: measures that :func:`lthlib.report.measures.describe` has described.
-    Returns by, sparsity, sparsity_all, measure, mean, low, high, n, seeds, interval.
-    """
-    require_one_study(frame)
-    groups = ["model"] if "model" in by else []
-    within = [column for column in by if column != "model"]
-    sparsity = frame.groupby(list(by), as_index=False)[["sparsity", "sparsity_all"]].mean()
-    parts = [
-        sparsity.merge(
-            seed_summary(frame, within, name, groups=groups, interval=interval_of(name)).assign(
-                measure=name
-            ),
-            on=list(by),
-        )
-        for name in names
-    ]
-    return pd.concat(parts, ignore_index=True)
 
 
 def seeds_and_items(frame: pd.DataFrame) -> str:

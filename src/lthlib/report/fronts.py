@@ -14,31 +14,30 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from lthlib.report.benchmarks import Found, about
-from lthlib.report.exhibits import (
-    MEASURES,
-    Exhibit,
-    in_order,
-    intervals,
-    model_name,
-    seeds_and_items,
-    sparsity_text,
-    summarise,
-    summary_text,
-)
-from lthlib.report.figures import (
+from lthlib.report.draw import (
     BLACK,
     BRANCH_LOOKS,
+    PANEL_HEIGHT,
     PAPER,
     WIDTH,
     finish_axes,
     paper_style,
 )
+from lthlib.report.exhibits import (
+    MEASURES,
+    Exhibit,
+    intervals,
+    model_name,
+    seeds_and_items,
+    sparsity_text,
+    summary_text,
+)
 from lthlib.report.measures import at_stage
-from lthlib.report.panels import PANEL_HEIGHT, models_in_order
 from lthlib.report.plain import plain_table
 from lthlib.report.reading import Reading, joined
 from lthlib.report.savings import PART, measured
 from lthlib.report.statistics import DENSE_LEVEL, t_interval
+from lthlib.report.tidy import in_order, models_in_order, over_seeds
 from lthlib.report.words import counted, finished
 
 COSTS = {"kilobytes": "file size, kB", "milliseconds": "time of a pass, ms"}
@@ -168,8 +167,10 @@ def front_rows(readings: Sequence[Reading], found: Found) -> pd.DataFrame:
     quality, agreements = joined(readings, "quality"), joined(readings, "agreements")
     summary = pd.concat(
         [
-            summarise(quality, ["model", "level", "branch"], ["accuracy"]),
-            _with_dense(summarise(agreements, ["model", "level", "branch"], ["fidelity"]), quality),
+            over_seeds(quality, ["model", "level", "branch"], ["accuracy"]),
+            _with_dense(
+                over_seeds(agreements, ["model", "level", "branch"], ["fidelity"]), quality
+            ),
         ],
         ignore_index=True,
     )

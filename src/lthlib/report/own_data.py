@@ -27,7 +27,7 @@ from lthlib.packs import store_at
 from lthlib.real_text import READ_WORDS
 from lthlib.records import RecordStore
 from lthlib.report.baselines.tables import RULES, SHOWN, Answer, Baselines, dense_of, rows_of
-from lthlib.report.exhibits import Exhibit, in_order, model_name, sparsity_text
+from lthlib.report.exhibits import Exhibit, model_name, sparsity_text
 from lthlib.report.findings import points as points_with_interval
 from lthlib.report.judgement.contrasts import AGAINST_DENSE
 from lthlib.report.judgement.families import adjust
@@ -43,6 +43,7 @@ from lthlib.report.statistics import (
     refusal,
     t_interval,
 )
+from lthlib.report.tidy import in_order
 from lthlib.report.words import counted, finished, listed
 from lthlib.study import Study
 

@@ -11,10 +11,8 @@ import pandas as pd
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from lthlib.report.answers.calibration import with_log_odds
-from lthlib.report.exhibits import Exhibit
 from lthlib.report.measures import RECORD, at_stage
 from lthlib.report.reading import Reading
-from lthlib.report.tables import measures_table
 
 RANKING = ("auc", "average_precision")
 
@@ -53,17 +51,8 @@ def ranks_findings(reading: Reading) -> bool:
     return len(reading.predictions["decision"].unique()) > 1
 
 
-def ranking_table(reading: Reading) -> Exhibit:
-    """AUC and mean average precision by level, for each branch, over seeds."""
+def ranked(reading: Reading) -> pd.DataFrame:
+    """:func:`ranking` of a study at its stage, with items, sparsity and model beside it."""
     found = ranking(at_stage(reading.predictions, reading.stage))
     facts = reading.quality[[*RECORD, "items", "decisions", "sparsity", "sparsity_all", "model"]]
-    frame = found.merge(facts, on=RECORD, how="left", validate="one_to_one")
-    undefined = sorted({name for names in frame["undefined"] for name in names.split(", ") if name})
-    left_out = ""
-    if undefined:
-        left_out = f" Left out, since no test items differ in it: {', '.join(undefined)}."
-    note = (
-        f"Means over {frame['findings'].max()} findings. A model that knows nothing has an AUC of "
-        f"50 % and a mean average precision of {100 * frame['chance'].mean():.1f} %.{left_out}"
-    )
-    return measures_table("Ranking of items by each finding", frame, RANKING, note)
+    return found.merge(facts, on=RECORD, how="left", validate="one_to_one")

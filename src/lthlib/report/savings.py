@@ -15,13 +15,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from lthlib.report.benchmarks import Found, about, read_benchmarks
-from lthlib.report.exhibits import Exhibit, in_order, model_name, sparsity_text
-from lthlib.report.figures import (
+from lthlib.report.draw import (
     BLACK,
     BLUE,
     GREEN,
     HEIGHT,
     ORANGE,
+    PANEL_HEIGHT,
     PAPER,
     PURPLE,
     SKY,
@@ -32,8 +32,9 @@ from lthlib.report.figures import (
     finish_axes,
     paper_style,
 )
-from lthlib.report.panels import PANEL_HEIGHT
+from lthlib.report.exhibits import Exhibit, model_name, sparsity_text
 from lthlib.report.plain import plain_table
+from lthlib.report.tidy import in_order
 from lthlib.report.words import counted, finished, listed
 
 PART = "savings"

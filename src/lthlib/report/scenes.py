@@ -11,8 +11,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from lthlib.report.draw import ORANGE, PAPER, POINTS
 from lthlib.report.exhibits import Exhibit
-from lthlib.report.figures import ORANGE, PAPER, POINTS
 from lthlib.report.plain import plain_table
 
 Box = Sequence[float]

@@ -234,12 +234,12 @@ def _pack(options: argparse.Namespace) -> int:
 
 def _draw(studies: Sequence[Study], store: RecordStore) -> list[Path]:
     """The README's figure, and the numbers behind it."""
-    from lthlib.report import figures
     from lthlib.report.reading import joined, read
+    from lthlib.report.shared import accuracy_and_fidelity
 
     readings = [read(study, store) for study in studies]
-    exhibit = figures.comparison_figure(joined(readings, "quality"), joined(readings, "agreements"))
-    return exhibit.save(project_root() / "docs", "accuracy-and-fidelity")
+    drawn = accuracy_and_fidelity(joined(readings, "quality"), joined(readings, "agreements"))
+    return drawn.save(project_root() / "docs", "accuracy-and-fidelity")
 
 
 def _pretrain(options: argparse.Namespace) -> int:

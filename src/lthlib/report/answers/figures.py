@@ -16,22 +16,13 @@ from matplotlib.figure import Figure
 
 from lthlib.errors import RecordError
 from lthlib.report.answers.kept import answer_map
-from lthlib.report.exhibits import (
-    MEASURES,
-    Exhibit,
-    in_order,
-    intervals,
-    model_name,
-    seeds_and_items,
-    sparsity_text,
-    summarise,
-)
-from lthlib.report.figures import (
+from lthlib.report.draw import (
     BLACK,
     BLUE,
     BRANCH_LOOKS,
     GREEN,
     ORANGE,
+    PANEL_HEIGHT,
     PAPER,
     PURPLE,
     SKY,
@@ -40,13 +31,23 @@ from lthlib.report.figures import (
     WIDTH,
     Look,
     finish_axes,
+    ladder,
     level_axis,
     paper_style,
-    sparsity_note,
+    spoken,
+)
+from lthlib.report.exhibits import (
+    MEASURES,
+    Exhibit,
+    intervals,
+    model_name,
+    seeds_and_items,
+    sparsity_text,
 )
 from lthlib.report.measures import Floats
-from lthlib.report.panels import PANEL_HEIGHT, ladder_panels, spoken
+from lthlib.report.show import sparsity_note
 from lthlib.report.statistics import DENSE_LEVEL, t_interval
+from lthlib.report.tidy import in_order, over_seeds
 from lthlib.report.words import counted, proper
 
 NULL = Look("label-blind null", BLACK, "_", "--")
@@ -93,7 +94,7 @@ def floor_difference_figure(frame: pd.DataFrame) -> Exhibit:
     columns |= {"fidelity_skill": "fidelity_skill"}
     name = "beyond_floor"
     parts = [
-        summarise(
+        over_seeds(
             frame.assign(**{name: frame[column] - frame["floor"]}), ["model", "level"], [name]
         ).assign(series=key)
         for key, column in columns.items()
@@ -101,9 +102,15 @@ def floor_difference_figure(frame: pd.DataFrame) -> Exhibit:
     data = pd.concat(parts, ignore_index=True)
     looks = {key: LOOKS[key] for key in columns}
     zero = {LOOKS["floor"].name: dict.fromkeys(in_order(frame["model"]), 0.0)}
-    figure = ladder_panels(
-        data, looks, series="series", label="points from the floor", lines=zero, between=NEAR_FLOOR
-    )
+    figure = ladder(
+        data,
+        looks,
+        series="series",
+        label="points from the floor",
+        lines=zero,
+        between=NEAR_FLOOR,
+        panel="model",
+    ).figure
     low, high = (end / 100 for end in NEAR_FLOOR)
     own = data[data["series"] == "main"]
     outside = "; ".join(
@@ -225,7 +232,7 @@ def _beside(
     data = _summary(frame, name, {**series, "null": f"{name}_null"})
     looks = {key: look for key, look in looks.items() if key in set(data["series"])}
     label = MEASURES[name].heading
-    figure = ladder_panels(data, looks, series="series", label=label, lines=lines)
+    figure = ladder(data, looks, series="series", label=label, lines=lines, panel="model").figure
     caption = f"{title}: {_over(frame)}. {note} {sparsity_note(frame)}"
     alt = (
         f"Line chart of {MEASURES[name].title} against sparsity, a panel a model. First and last "
@@ -246,7 +253,7 @@ def _summary(frame: pd.DataFrame, name: str, series: Mapping[str, str]) -> pd.Da
         if rows.empty or (parts and rows[column].isna().all()):
             continue
         # The column goes by the measure's name, for its unit and the ends of its axis.
-        data = summarise(rows, ["model", "level"], [column])
+        data = over_seeds(rows, ["model", "level"], [column])
         parts.append(data.assign(measure=name, series=key))
     return pd.concat(parts, ignore_index=True)
 
@@ -287,7 +294,7 @@ def kappa_figure(frame: pd.DataFrame) -> Exhibit:
     """Kappa, and between which ends it could lie at the fidelity that was found."""
     main = frame[frame["branch"] == "main"]
     names = ["kappa", "kappa_low", "kappa_high", "kappa_null"]
-    data = summarise(main, ["model", "level"], names)
+    data = over_seeds(main, ["model", "level"], names)
     with paper_style():
         figure, panels = _panels(main, "kappa")
         for axes, model in panels:
@@ -321,7 +328,7 @@ def flips_figure(frame: pd.DataFrame) -> Exhibit:
     """Answers lost (right before, wrong now) and gained, with null and floor."""
     main = frame[frame["branch"] == "main"]
     names = ["negative_flips", "positive_flips", "negative_flips_null", "positive_flips_null"]
-    data = summarise(main, ["model", "level"], names)
+    data = over_seeds(main, ["model", "level"], names)
     bars = {
         "positive_flips": ("gained", SKY, 1, ""),
         "negative_flips": ("lost", VERMILLION, -1, "//"),
@@ -651,7 +658,7 @@ def _one(data: pd.DataFrame, model: str, measure: str) -> pd.DataFrame:
 
 
 def _group_summary(groups: pd.DataFrame, name: str) -> pd.DataFrame:
-    return summarise(groups, ["model", "group"], [name])
+    return over_seeds(groups, ["model", "group"], [name])
 
 
 def _by_model(frame: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:

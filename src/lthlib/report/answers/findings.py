@@ -12,9 +12,10 @@ from collections.abc import Mapping
 import pandas as pd
 
 from lthlib.report.answers.tables import group_gaps
-from lthlib.report.exhibits import in_order, interval_of, model_name, sparsity_text, summarise
-from lthlib.report.findings import by_model, main_branch, points, sparsity_of
+from lthlib.report.exhibits import model_name, sparsity_text
+from lthlib.report.findings import by_model, points, sparsity_of
 from lthlib.report.statistics import ALPHA, MIN_SEEDS, seed_summary
+from lthlib.report.tidy import in_order, interval_of, main_branch, over_seeds
 from lthlib.report.words import counted, finished, listed
 
 
@@ -99,7 +100,7 @@ def blind_from(frame: pd.DataFrame) -> float | None:
 
     frame: the main branch of one model. None where the last level has none, or seeds are too few.
     """
-    data = summarise(frame, ["level"], ["fidelity_residual"]).sort_values("level")
+    data = over_seeds(frame, ["level"], ["fidelity_residual"]).sort_values("level")
     found = None
     for _, row in data[::-1].iterrows():
         # Constant models have a residual of exactly 0 at every seed, up to rounding.

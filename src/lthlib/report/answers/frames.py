@@ -12,11 +12,11 @@ from scipy import stats
 
 from lthlib.report.answers import calibration
 from lthlib.report.answers import kept as answers
-from lthlib.report.findings import focus
 from lthlib.report.judgement.families import adjust
 from lthlib.report.measures import RECORD, at_stage
 from lthlib.report.reading import Reading
 from lthlib.report.statistics import DENSE_LEVEL, refusal
+from lthlib.report.tidy import focus
 
 
 @dataclass(frozen=True)

@@ -16,16 +16,15 @@ from lthlib.report.exhibits import (
     NOT_DEFINED,
     Exhibit,
     Measure,
-    in_order,
     intervals,
     model_name,
     seeds_and_items,
     sparsity_text,
-    summarise,
     summary_text,
 )
 from lthlib.report.plain import plain_table
 from lthlib.report.statistics import ALPHA, DENSE_LEVEL, seed_summary, t_interval
+from lthlib.report.tidy import in_order, over_seeds
 from lthlib.report.words import counted, proper
 
 IS_DENSE = "is dense"
@@ -243,7 +242,7 @@ def group_gaps(groups: pd.DataFrame, level: int) -> pd.DataFrame:
 def _levels(frame: pd.DataFrame, headings: dict[str, str], title: str, note: str) -> Exhibit:
     """A row for each model and level, a column for each measure: mean and interval over seeds."""
     keys = ["model", "level"]
-    data = summarise(frame, keys, list(headings))
+    data = over_seeds(frame, keys, list(headings))
     rows = _sorted(data.drop_duplicates(keys))
     columns = _level_columns(rows)
     places = pd.MultiIndex.from_frame(rows[keys])

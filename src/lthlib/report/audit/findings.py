@@ -25,11 +25,11 @@ from lthlib.report.audit.labels import (
     vsr_counts,
 )
 from lthlib.report.audit.source import joined, share_text
+from lthlib.report.draw import BLACK, HEIGHT, MODEL_LOOKS, PAPER, WIDTH, paper_style
 from lthlib.report.exhibits import Exhibit, model_name
-from lthlib.report.figures import BLACK, HEIGHT, MODEL_LOOKS, PAPER, WIDTH, paper_style
 from lthlib.report.measures import Floats
-from lthlib.report.notebook import number, say, show
 from lthlib.report.plain import plain_table
+from lthlib.report.show import number, say, show
 from lthlib.report.source import published
 from lthlib.report.source.significance import Outcome, p_text, partial_pearson
 

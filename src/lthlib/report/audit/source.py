@@ -11,8 +11,9 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from lthlib.report.exhibits import in_order, model_name
+from lthlib.report.exhibits import model_name
 from lthlib.report.source import published
+from lthlib.report.tidy import in_order
 from lthlib.study import PUBLISHED_AMOUNTS
 
 SETS = ("secondary", "concluding")

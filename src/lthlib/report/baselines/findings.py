@@ -15,9 +15,10 @@ from lthlib.report.baselines.tables import (
     published_accuracies,
     rows_of,
 )
-from lthlib.report.exhibits import in_order, model_name
+from lthlib.report.exhibits import model_name
 from lthlib.report.source import published
 from lthlib.report.statistics import t_interval
+from lthlib.report.tidy import in_order
 from lthlib.report.words import listed
 
 CURRENT, V1 = "VSR current random", "VSR v1 random"

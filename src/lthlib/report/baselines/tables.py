@@ -24,8 +24,7 @@ from lthlib.errors import RecordError
 from lthlib.records import RecordStore
 from lthlib.report import measures
 from lthlib.report.answers.calibration import with_log_odds
-from lthlib.report.exhibits import NOT_DEFINED, Exhibit, in_order, model_name
-from lthlib.report.figures import (
+from lthlib.report.draw import (
     BLACK,
     BLUE,
     GREEN,
@@ -39,9 +38,11 @@ from lthlib.report.figures import (
     finish_axes,
     paper_style,
 )
+from lthlib.report.exhibits import NOT_DEFINED, Exhibit, model_name
 from lthlib.report.plain import plain_table
 from lthlib.report.source import published
 from lthlib.report.statistics import DENSE_LEVEL, proportion_interval, t_interval
+from lthlib.report.tidy import in_order
 from lthlib.study import Study, reference
 
 FILES = ("vsr", "openi", "embedded")

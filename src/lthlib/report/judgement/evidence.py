@@ -14,8 +14,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from lthlib.report.exhibits import Exhibit, in_order, model_name, sparsity_text
-from lthlib.report.figures import (
+from lthlib.report.draw import (
     BLACK,
     GRID,
     MODEL_LOOKS,
@@ -26,11 +25,13 @@ from lthlib.report.figures import (
     level_axis,
     paper_style,
 )
+from lthlib.report.exhibits import Exhibit, model_name, sparsity_text
 from lthlib.report.judgement.contrasts import AGAINST_DENSE
 from lthlib.report.judgement.equivalence import MARGINS, smallest_margins
 from lthlib.report.judgement.verdicts import TITLES, judged_by, points, points_of, seeds_line
 from lthlib.report.measures import Floats
 from lthlib.report.statistics import POWER
+from lthlib.report.tidy import in_order
 from lthlib.report.words import proper
 
 NEAR = 0.05  # differences that share a panel with the margin

@@ -28,7 +28,7 @@ import numpy as np
 import pandas as pd
 
 from lthlib.errors import RecordError
-from lthlib.report.exhibits import Exhibit, in_order, model_name, sparsity_text
+from lthlib.report.exhibits import Exhibit, model_name, sparsity_text
 from lthlib.report.judgement.contrasts import AGAINST_DENSE, RELAXED
 from lthlib.report.judgement.equivalence import (
     EQUIVALENT,
@@ -40,6 +40,7 @@ from lthlib.report.judgement.equivalence import (
 from lthlib.report.judgement.verdicts import judged_by, points, points_of, seeds_line
 from lthlib.report.plain import plain_table
 from lthlib.report.statistics import ALPHA, DENSE_LEVEL, MIN_SEEDS, Floats
+from lthlib.report.tidy import in_order
 from lthlib.report.words import counted
 
 DRAWS = 2000

@@ -19,8 +19,6 @@ from lthlib.report.exhibits import (
     MEASURES,
     Exhibit,
     Measure,
-    in_order,
-    interval_of,
     model_name,
     sparsity_text,
     summary_text,
@@ -44,6 +42,7 @@ from lthlib.report.judgement.equivalence import (
 )
 from lthlib.report.reading import Reading
 from lthlib.report.statistics import ALPHA, DENSE_LEVEL, Floats, Interval, coverage
+from lthlib.report.tidy import in_order, interval_of
 from lthlib.report.words import counted, listed, proper
 
 TITLES = {

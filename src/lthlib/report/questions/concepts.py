@@ -20,22 +20,20 @@ from sklearn.cluster import KMeans
 from sklearn.metrics import adjusted_rand_score
 
 from lthlib.errors import RecordError
+from lthlib.report.draw import BLUE, GREEN, VERMILLION, Look, ladder, spoken
 from lthlib.report.exhibits import (
     MEASURES,
     Exhibit,
-    in_order,
     model_name,
     seeds_and_items,
     sparsity_text,
-    summarise,
     summary_text,
 )
-from lthlib.report.figures import BLUE, GREEN, VERMILLION, Look
 from lthlib.report.measures import Floats, Ints, at_stage
-from lthlib.report.panels import ladder_panels, spoken
 from lthlib.report.questions.weights import within
 from lthlib.report.reading import Reading
 from lthlib.report.statistics import DENSE_LEVEL, jackknife_interval, pair_values
+from lthlib.report.tidy import in_order, over_seeds
 from lthlib.report.words import proper
 
 CLUSTERS = 10
@@ -251,14 +249,14 @@ def likeness_figure(frame: pd.DataFrame, measure: str = "cka") -> Exhibit:
 
     measure: "cka" or "rand".
     """
-    data = summarise(frame, ["model", "level", "site"], [measure])
+    data = over_seeds(frame, ["model", "level", "site"], [measure])
     head = frame[frame["site"] == "pooled"].groupby("model")
     lines = {
         name: {str(model): float(value) for model, value in head[column].mean().dropna().items()}
         for name, column in _LINES[measure].items()
     }
     title = MEASURES[measure].title
-    figure = ladder_panels(data, SITES, series="site", label=title, lines=lines)
+    figure = ladder(data, SITES, series="site", label=title, lines=lines, panel="model").figure
     caption = (
         f"{title[0].upper()}{title[1:]} of the hidden states of dense and pruned model: mean over "
         f"{seeds_and_items(frame)}; bars: 95 % t interval over seeds. {_HOW[measure]} "
@@ -293,7 +291,7 @@ def likeness_table(frame: pd.DataFrame, site: str = "pooled") -> Exhibit:
     """CKA and adjusted Rand at one site beside fidelity on the same items, and the floor."""
     names = ["cka", "rand", "fidelity"]
     here = frame[frame["site"] == site]
-    data = summarise(here, ["model", "level"], names)
+    data = over_seeds(here, ["model", "level"], names)
     floors = here.groupby("model")[["cka_floor", "rand_floor", "rand_again"]].mean()
     cells = []
     for model in in_order(here["model"]):
@@ -328,7 +326,7 @@ def _number(value: Any) -> str:
 def alignment_table(frame: pd.DataFrame, level: int) -> Exhibit:
     """Which facts clusters follow, in dense models and at one level."""
     here = frame[frame["level"].isin([DENSE_LEVEL, level])]
-    data = summarise(here, ["model", "level", "site", "fact"], ["rand"])
+    data = over_seeds(here, ["model", "level", "site", "fact"], ["rand"])
     null = here.groupby("fact")["null"].max()
     share = sparsity_text(here.loc[here["level"] == level, "sparsity"].mean())
     columns: dict[str, list[str]] = {"model": [], "clusters follow": []}

@@ -12,7 +12,7 @@ import pandas as pd
 
 from lthlib.report.exhibits import Exhibit, intervals, seeds_and_items
 from lthlib.report.measures import Floats
-from lthlib.report.panels import level_table
+from lthlib.report.show import level_table
 
 
 def determined(agreements: pd.DataFrame) -> pd.DataFrame:

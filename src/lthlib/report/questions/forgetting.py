@@ -18,22 +18,21 @@ import pandas as pd
 from scipy import stats
 
 from lthlib.errors import RecordError
+from lthlib.report.draw import BLUE, GREEN, ORANGE, PURPLE, VERMILLION, Look, ladder, spoken
 from lthlib.report.exhibits import (
     MEASURES,
     Exhibit,
-    in_order,
     model_name,
     seeds_and_items,
     sparsity_text,
-    summarise,
     summary_text,
 )
-from lthlib.report.figures import BLUE, GREEN, ORANGE, PURPLE, VERMILLION, Look
 from lthlib.report.judgement.families import adjust
 from lthlib.report.measures import Bools, Floats, at_stage
-from lthlib.report.panels import ladder_panels, level_table, spoken
 from lthlib.report.reading import Reading
+from lthlib.report.show import level_table
 from lthlib.report.statistics import ALPHA, DENSE_LEVEL, refusal, t_interval
+from lthlib.report.tidy import in_order, over_seeds
 from lthlib.report.words import counted, proper
 
 HISTORY = ("forgotten", "learned")
@@ -238,7 +237,7 @@ def _sparsity(reading: Reading) -> pd.DataFrame:
 
 def prediction_table(frame: pd.DataFrame, level: int, seeds: int) -> Exhibit:
     """AUROC of each predictor at one level, model by model; seeds: histories behind them."""
-    data = summarise(frame, ["model", "level", "predictor"], ["auroc"])
+    data = over_seeds(frame, ["model", "level", "predictor"], ["auroc"])
     here = data[data["level"] == level]
     columns = {"predictor": list(PREDICTORS.values())}
     for model in in_order(frame["model"]):
@@ -269,17 +268,18 @@ def _histories(seeds: int) -> str:
 
 def prediction_figure(frame: pd.DataFrame, seeds: int) -> Exhibit:
     """AUROC of the main predictors over the ladder."""
-    data = summarise(frame, ["model", "level", "predictor"], ["auroc"])
+    data = over_seeds(frame, ["model", "level", "predictor"], ["auroc"])
     looks = {name: look for name, look in LOOKS.items() if name in set(data["predictor"])}
     chance = dict.fromkeys(in_order(frame["model"]), 0.5)
-    figure = ladder_panels(
+    figure = ladder(
         data,
         looks,
         series="predictor",
         label="AUROC, %",
         lines={"chance": chance},
         between=(30, 102),
-    )
+        panel="model",
+    ).figure
     caption = (
         f"Which items change their answer, predicted: {_over(frame)}; bars: 95 % t interval over "
         f"seeds. {_histories(seeds)} Levels that do not beat the best trivial rule "

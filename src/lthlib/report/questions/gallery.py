@@ -22,11 +22,11 @@ from PIL import Image
 from lthlib.errors import RecordError
 from lthlib.records import RecordStore
 from lthlib.report.exhibits import Exhibit, model_name, sparsity_text
-from lthlib.report.findings import focus
 from lthlib.report.measures import Bools, Floats, at_stage, beats_trivial
 from lthlib.report.questions.forgetting import Answers, answers
 from lthlib.report.reading import recorded
 from lthlib.report.statistics import DENSE_LEVEL
+from lthlib.report.tidy import focus
 from lthlib.report.words import counted
 from lthlib.study import Study, reference
 

@@ -14,21 +14,19 @@ from matplotlib.figure import Figure
 from scipy import stats
 
 from lthlib.errors import RecordError
+from lthlib.report.draw import BLUE, PANEL_HEIGHT, PAPER, WIDTH, Look, ladder, paper_style, spoken
 from lthlib.report.exhibits import (
     MEASURES,
     Exhibit,
-    in_order,
     model_name,
     seeds_and_items,
     sparsity_text,
-    summarise,
     summary_text,
 )
-from lthlib.report.figures import BLUE, PAPER, WIDTH, Look, paper_style
 from lthlib.report.measures import Floats, at_stage
-from lthlib.report.panels import PANEL_HEIGHT, ladder_panels, models_in_order, spoken
 from lthlib.report.reading import Reading
 from lthlib.report.statistics import DENSE_LEVEL
+from lthlib.report.tidy import in_order, models_in_order, over_seeds
 from lthlib.report.words import counted, signed
 
 STABLE = 0.02
@@ -115,13 +113,18 @@ def measured(reading: Reading) -> pd.DataFrame:
 
 def barrier_figure(rows: pd.DataFrame) -> Exhibit:
     """The barrier over the ladder, dense included; levels that say nothing have none."""
-    data = summarise(_counted(rows), ["model", "level"], ["barrier"])
+    data = over_seeds(_counted(rows), ["model", "level"], ["barrier"])
     looks = {"barrier": Look("two orders of items", BLUE, "o")}
     data["series"] = "barrier"
     stable = dict.fromkeys(in_order(rows["model"]), STABLE)
-    figure = ladder_panels(
-        data, looks, series="series", label="barrier, points", lines={"stable below": stable}
-    )
+    figure = ladder(
+        data,
+        looks,
+        series="series",
+        label="barrier, points",
+        lines={"stable below": stable},
+        panel="model",
+    ).figure
     caption = (
         "Error barrier between two trainings of the same ticket that differ in the order of items: "
         f"mean over {seeds_and_items(rows)}; bars: 95 % t interval over seeds. Level 0 is dense. "
@@ -193,7 +196,7 @@ def _colours(count: int) -> list[tuple[float, float, float, float]]:
 
 def barrier_table(rows: pd.DataFrame) -> Exhibit:
     """Barriers, how many seeds are stable, and the change of accuracy beside them."""
-    data = models_in_order(summarise(_counted(rows), ["model", "level"], ["barrier"]))
+    data = models_in_order(over_seeds(_counted(rows), ["model", "level"], ["barrier"]))
     groups = dict(list(rows.groupby(["model", "level"])))
     cells = []
     for _, row in data.iterrows():

@@ -12,19 +12,12 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from lthlib.report.exhibits import (
-    MEASURES,
-    Exhibit,
-    in_order,
-    model_name,
-    sparsity_text,
-    summary_text,
-)
-from lthlib.report.figures import BLUE, GREEN, ORANGE, PURPLE, VERMILLION, Look
+from lthlib.report.draw import BLUE, GREEN, ORANGE, PURPLE, VERMILLION, Look, ladder, spoken
+from lthlib.report.exhibits import MEASURES, Exhibit, model_name, sparsity_text, summary_text
 from lthlib.report.measures import RECORD, at_stage
-from lthlib.report.panels import ladder_panels, models_in_order, spoken
 from lthlib.report.reading import Reading
 from lthlib.report.statistics import DENSE_LEVEL, refusal, seed_summary, t_interval
+from lthlib.report.tidy import in_order, models_in_order
 from lthlib.report.words import counted, proper
 
 NAMES = ("accuracy_dense", "accuracy_pruned", "fidelity", "ceiling")
@@ -93,13 +86,14 @@ def epochs_figure(rows: pd.DataFrame) -> Exhibit:
             colour, marker = COLOURS[short][place % 2]
             line = "-" if short == "accuracy" else "--"
             looks[f"{name}-{level}"] = Look(f"{short}, {at}", colour, marker, line)
-    figure = ladder_panels(
+    figure = ladder(
         data,
         looks,
         series="line",
         label="accuracy, fidelity, %",
         along=("place", "epochs of dense before pruning", [str(n) for n in lengths]),
-    )
+        panel="model",
+    ).figure
     caption = (
         "Accuracy of tickets and their fidelity to dense, by how long dense was trained before "
         f"pruning; the figures in the legend are sparsities. {_basis(rows)}; bars: 95 % t interval "

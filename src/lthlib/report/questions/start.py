@@ -10,16 +10,11 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from lthlib.report.exhibits import (
-    MEASURES,
-    Exhibit,
-    in_order,
-    model_name,
-    summary_text,
-)
+from lthlib.report.exhibits import MEASURES, Exhibit, model_name, summary_text
 from lthlib.report.plain import plain_table
 from lthlib.report.reading import Reading
 from lthlib.report.statistics import DENSE_LEVEL, seed_summary
+from lthlib.report.tidy import in_order
 from lthlib.report.words import counted, listed
 
 _START = ["model", "start", "epochs"]

@@ -9,9 +9,10 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from lthlib.report.exhibits import Exhibit, in_order, model_name, sparsity_text
+from lthlib.report.exhibits import Exhibit, model_name, sparsity_text
 from lthlib.report.judgement.families import adjust
 from lthlib.report.questions.gallery import Seen
+from lthlib.report.tidy import in_order
 from lthlib.report.words import counted, proper
 
 FACTS = {

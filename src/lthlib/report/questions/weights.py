@@ -17,12 +17,13 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from scipy import stats
 
-from lthlib.report.exhibits import Exhibit, in_order, model_name
-from lthlib.report.figures import BLACK, MODEL_LOOKS, PAPER, POINTS, WIDTH, Look, paper_style
+from lthlib.report.draw import BLACK, MODEL_LOOKS, PAPER, POINTS, WIDTH, Look, paper_style
+from lthlib.report.exhibits import Exhibit, model_name
 from lthlib.report.judgement.families import adjust
 from lthlib.report.measures import Floats, at_stage
 from lthlib.report.reading import Reading
 from lthlib.report.statistics import DENSE_LEVEL, MIN_SEEDS
+from lthlib.report.tidy import in_order
 from lthlib.report.words import counted, proper
 
 LIKENESS = {

@@ -9,7 +9,7 @@ import pandas as pd
 from lthlib.real_text import CEILING, FEATURES, READ_WORDS, REPORTS_READ, SHARE
 from lthlib.report import findings
 from lthlib.report.baselines.tables import Baselines
-from lthlib.report.exhibits import MEASURES, in_order, model_name
+from lthlib.report.exhibits import MEASURES, model_name
 from lthlib.report.judgement.verdicts import verdict_sentence
 from lthlib.report.ranking import RANKING
 from lthlib.report.reading import records_line
@@ -24,6 +24,7 @@ from lthlib.report.real_text.evidence import (
     missing,
 )
 from lthlib.report.statistics import DENSE_LEVEL, paired_differences
+from lthlib.report.tidy import focus, in_order
 from lthlib.report.words import finished, listed
 
 _INTERVALS = "in brackets 95 % t intervals over seeds, paired, each taken alone"
@@ -158,8 +159,8 @@ def tested_sentence(part: Part) -> str:
 @finished
 def controls_sentence(part: Part) -> str:
     """The random masks, at the level that has them."""
-    level = findings.focus(part.quality)
-    said = findings.controls_sentence(part.quality, level)
+    level = focus(part.quality)
+    said = _controls_sentence(part.quality, level)
     return f"At {findings.sparsity_of(part.quality, level)} sparsity: {said[0].lower()}{said[1:]}"
 
 
@@ -341,3 +342,32 @@ def _dense(part: Part) -> pd.DataFrame:
 def _named(by_model: pd.Series[bool], wanted: bool) -> list[str]:
     names = by_model.index[by_model.astype(bool) == wanted].to_series()
     return [model_name(model) for model in in_order(names)]
+
+
+WITH = {
+    "random-mask": "a random mask of the same sparsity",
+    "shuffled-mask": "the ticket's mask shuffled within each layer",
+    "reinitialised": "the ticket's mask and fresh start values",
+    "high-magnitude": "the largest weights pruned instead of the smallest",
+}
+
+
+def _controls_sentence(quality: pd.DataFrame, level: int) -> str:
+    """Accuracy of each branch of a level, and at how many seeds its ticket has more right."""
+    frame = quality[quality["level"] == level]
+    wide = frame.pivot_table("accuracy", ["model", "run"], "branch")
+    sentences = []
+    for branch, words in WITH.items():
+        own = frame[frame["branch"] == branch]
+        if own.empty:
+            continue
+        better = (wide["main"] > wide[branch]).reset_index(name="better")
+        counts = []
+        for model in in_order(own["model"]):
+            seeds = better.loc[better["model"] == model, "better"]
+            counts.append(f"{seeds.sum()} of {len(seeds)} ({model_name(model)})")
+        sentences.append(
+            f"With {words}, accuracy is {findings.by_model(own, 'accuracy')}; the ticket has more "
+            f"right at {listed(counts)} seeds, which is counted and not tested."
+        )
+    return " ".join(sentences) or "No controls were recorded for these studies."

@@ -8,23 +8,22 @@ from typing import Any
 import pandas as pd
 
 from lthlib.real_text import CEILING, SHARE
+from lthlib.report.draw import BLUE, BRANCH_LOOKS, Look, ladder, spoken
 from lthlib.report.exhibits import (
     MEASURES,
     Exhibit,
-    in_order,
     intervals,
     model_name,
     seeds_and_items,
     sparsity_text,
-    summarise,
     summary_text,
 )
-from lthlib.report.figures import BLUE, BRANCH_LOOKS, Look, sparsity_note
-from lthlib.report.panels import ladder_panels, models_in_order, spoken
 from lthlib.report.plain import plain_table
 from lthlib.report.ranking import RANKING
 from lthlib.report.real_text.evidence import BLIND, FOLLOWED, SHOWN, SHUFFLED, Part, Rule
+from lthlib.report.show import sparsity_note
 from lthlib.report.statistics import DENSE_LEVEL
+from lthlib.report.tidy import in_order, models_in_order, over_seeds
 
 BY = ["model", "level", "branch"]
 BEST = "best possible"
@@ -39,18 +38,19 @@ def ladder_figure(part: Part, rules: Sequence[Rule], measure: str = "accuracy") 
     The lines are the best possible accuracy of boxes and words, where boxes are shown, or else the
     best of the rules that read the text; and the constant answer.
     """
-    data = models_in_order(summarise(part.quality, BY, [measure]))
+    data = models_in_order(over_seeds(part.quality, BY, [measure]))
     looks = _looks(data)
     lines = reference_lines(part, rules, measure)
     models = in_order(data["model"])
     title = MEASURES[measure].heading
-    figure = ladder_panels(
+    figure = ladder(
         data,
         looks,
         series="branch",
         label=title,
         lines={name: dict.fromkeys(models, value) for name, value in lines.items()},
-    )
+        panel="model",
+    ).figure
     said = "; ".join(f"{name}, {100 * value:.1f} %" for name, value in lines.items())
     caption = (
         f"{part.task}, {SHOWN[part.shown]}: {MEASURES[measure].title} by sparsity. "
@@ -81,7 +81,7 @@ def reference_lines(part: Part, rules: Sequence[Rule], measure: str) -> dict[str
 
 def fidelity_figure(part: Part) -> Exhibit:
     """Share of decisions on which a level answers as its dense model, beside another seed's."""
-    data = models_in_order(summarise(part.agreements, BY, ["fidelity"]))
+    data = models_in_order(over_seeds(part.agreements, BY, ["fidelity"]))
     looks = _looks(data)
     trivial = part.agreements.groupby("model")["trivial_fidelity"].mean()
     constant = {str(model): float(share) for model, share in trivial.items()}
@@ -89,9 +89,9 @@ def fidelity_figure(part: Part) -> Exhibit:
     lines: dict[str, Mapping[str, float]] = {"a constant answer": constant}
     if other:
         lines = {"dense of another seed": other, **lines}
-    figure = ladder_panels(
-        data, looks, series="branch", label=MEASURES["fidelity"].heading, lines=lines
-    )
+    figure = ladder(
+        data, looks, series="branch", label=MEASURES["fidelity"].heading, lines=lines, panel="model"
+    ).figure
     named = " and ".join(lines)
     caption = (
         f"{part.task}, {SHOWN[part.shown]}: fidelity to the dense model by sparsity. "
@@ -131,9 +131,9 @@ def part_table(part: Part, rules: Sequence[Rule]) -> Exhibit:
 
 def _summaries(part: Part, measures: Sequence[str]) -> pd.DataFrame:
     """Means over seeds by model, level, branch and measure; `beats` says at how many seeds."""
-    data = summarise(part.quality, BY, measures)
+    data = over_seeds(part.quality, BY, measures)
     if len(part.agreements):
-        kept = summarise(part.agreements, BY, ["fidelity"])
+        kept = over_seeds(part.agreements, BY, ["fidelity"])
         data = pd.concat([data, kept], ignore_index=True)
     beats = part.quality.groupby(BY, as_index=False)["beats"].agg(_how_many)
     return models_in_order(data.merge(beats, on=BY).sort_values(["level", "branch"]))
@@ -204,7 +204,7 @@ def dense_figure(parts: Sequence[Part], rules: Sequence[Rule]) -> Exhibit:
     data = models_in_order(
         pd.concat(
             [
-                summarise(dense_quality([part]), ["model", "level"], ["accuracy"]).assign(
+                over_seeds(dense_quality([part]), ["model", "level"], ["accuracy"]).assign(
                     shown=part.shown, place=order.index(part.shown), series="dense"
                 )
                 for part in here
@@ -216,14 +216,15 @@ def dense_figure(parts: Sequence[Part], rules: Sequence[Rule]) -> Exhibit:
     lines = {BEST: CEILING} if order != [BLIND] else {}
     lines |= {f"rule: {best.name}": best.accuracy}
     models, every = in_order(data["model"]), dense_quality(here)
-    figure = ladder_panels(
+    figure = ladder(
         data,
         DENSE_LOOK,
         series="series",
         label=MEASURES["accuracy"].heading,
         lines={name: dict.fromkeys(models, value) for name, value in lines.items()},
         along=("place", "what is shown beside the caption", [PLACES[key] for key in order]),
-    )
+        panel="model",
+    ).figure
     said = "; ".join(f"{name}, {100 * value:.1f} %" for name, value in lines.items())
     constant = f"The {rules[0].name} is right on {100 * rules[0].accuracy:.1f} %."
     caption = (
@@ -243,7 +244,7 @@ def dense_table(parts: Sequence[Part], rules: Sequence[Rule]) -> Exhibit:
     rows, numbers = [], []
     for part in parts:
         dense = dense_quality([part])
-        data = models_in_order(summarise(dense, ["model", "level"], ["accuracy"]))
+        data = models_in_order(over_seeds(dense, ["model", "level"], ["accuracy"]))
         numbers.append(data.assign(shown=part.shown))
         beats = dense.groupby("model")["beats"].agg(_how_many)
         rows += [

@@ -16,11 +16,7 @@ import pandas as pd
 
 from lthlib.records import RecordStore
 from lthlib.report.answers.kept import label_blind
-from lthlib.report.exhibits import (
-    MEASURES,
-    sparsity_text,
-    summary_text,
-)
+from lthlib.report.exhibits import MEASURES, sparsity_text, summary_text
 from lthlib.report.measures import at_stage
 from lthlib.report.parts import held_part
 from lthlib.report.reading import Reading

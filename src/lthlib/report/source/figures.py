@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -10,8 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from lthlib.reference import PUBLISHED_RATES
-from lthlib.report.exhibits import MEASURES, Exhibit, model_name
-from lthlib.report.figures import (
+from lthlib.report.draw import (
     BLACK,
     BLUE,
     GREEN,
@@ -23,12 +23,11 @@ from lthlib.report.figures import (
     VERMILLION,
     WIDTH,
     Look,
-    Reference,
-    draw_reference,
-    draw_series,
     finish_axes,
     paper_style,
 )
+from lthlib.report.exhibits import MEASURES, Exhibit, Measure, model_name
+from lthlib.report.measures import Floats
 from lthlib.report.reading import Reading
 from lthlib.report.source import published
 from lthlib.report.source.columns import numbers
@@ -312,3 +311,52 @@ def _counted(evidence: Evidence) -> pd.DataFrame:
 def _trivial_accuracy(readings: Sequence[Reading | None]) -> float | None:
     known = [reading for reading in readings if reading is not None]
     return float(known[0].quality["trivial_accuracy"].iloc[0]) if known else None
+
+
+# -- parts ----------------------------------------------------------------------------------------
+class Reference(NamedTuple):
+    """A level line to compare with; value is a share."""
+
+    name: str
+    value: float
+    line: str = "--"
+
+
+def draw_series(axes: Axes, frame: pd.DataFrame, name: str, mean: pd.DataFrame, look: Look) -> None:
+    """Seeds as thin lines, their mean as a thick one, its interval as a band."""
+    for _, seed in frame.sort_values("level").groupby("run"):
+        axes.plot(seed["level"], _percent(seed[name]), color=look.colour, linewidth=0.8, alpha=0.45)
+    low, high = _cut(mean, name)
+    axes.fill_between(mean["level"], low, high, color=look.colour, alpha=0.15, linewidth=0)
+    axes.plot(
+        mean["level"],
+        _percent(mean["mean"]),
+        color=look.colour,
+        marker=look.marker,
+        linestyle=look.line,
+        linewidth=2,
+        markersize=6,
+        label=look.name,
+    )
+
+
+def draw_reference(axes: Axes, reference: Reference) -> None:
+    axes.axhline(
+        100 * reference.value,
+        color=BLACK,
+        linestyle=reference.line,
+        linewidth=1.3,
+        label=reference.name,
+    )
+
+
+def _cut(mean: pd.DataFrame, name: str) -> tuple[Floats, Floats]:
+    """The ends of the intervals in %, cut where the measure ends."""
+    measure = MEASURES.get(name, Measure(name))
+    low, high = _percent(mean["low"]), _percent(mean["high"])
+    return low.clip(min=100 * measure.low), high.clip(max=100 * measure.high)
+
+
+def _percent(column: pd.Series[float]) -> Floats:
+    values = column.astype("Float64").to_numpy(dtype=np.float64, na_value=np.nan)
+    return np.asarray(100 * values, dtype=np.float64)

@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from lthlib.report.draw import BLUE, ORANGE, PAPER, WIDTH, finish_axes, paper_style
 from lthlib.report.exhibits import Exhibit
-from lthlib.report.figures import BLUE, ORANGE, PAPER, WIDTH, finish_axes, paper_style
 from lthlib.report.plain import plain_table
 from lthlib.report.scenes import gallery
 from lthlib.report.source import published

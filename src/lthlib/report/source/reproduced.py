@@ -315,7 +315,7 @@ def sections(page: str) -> list[str]:
 
 
 def section(page: str, name: str, evidence: Evidence) -> Iterator[tuple[Exhibit, str]]:
-    """Each exhibit of a section with its name, as :func:`lthlib.report.notebook.show` takes them.
+    """Each exhibit of a section with its name, as :func:`lthlib.report.show.show` takes them.
 
     Raises RecordError for a section that the page does not have, at once.
     """
