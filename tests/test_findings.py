@@ -197,6 +197,7 @@ def write(store: RecordStore, study: Study, flip: int = 0) -> None:
         runs=study.run_ids(), levels=1, branches=study.branches, items=50
     )
     levels = synthetic.levels(predictions)
+    store.write_items("k", pd.DataFrame({"item": sorted(predictions["item"].unique())}))
     for seed in study.seeds:
         run = study.run_id(seed)
         own = predictions[predictions["run"] == run].reset_index(drop=True)
