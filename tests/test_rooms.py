@@ -16,8 +16,8 @@ def test_no_room_exceeds_its_ceiling(room: str) -> None:
 
 def test_only_code_is_counted(tmp_path: Path) -> None:
     source = (
-        '"""A module\n\nof two lines."""\n\n# said\nx = 1  # a value\n\n\ndef f():\n    """Docs."""\n'
-        '    return """a\n    b"""\n'
+        '"""A module\n\nof two lines."""\n\n# said\nx = 1  # a value\n\n\n'
+        'def f():\n    """Docs."""\n    return """a\n    b"""\n'
     )
     (tmp_path / "m.py").write_text(source)
     assert rooms.lines_of_code(tmp_path / "m.py") == 4
