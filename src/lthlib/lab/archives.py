@@ -8,15 +8,17 @@ import tarfile
 import tempfile
 import zlib
 from pathlib import Path
+from typing import IO, cast
 
 from lthlib.errors import TaskError, in_one_line, reason
 
 MOST_MEMBERS = 100_000
-# What tarfile and what it stands on raise for damaged content, names and times included.
-_DAMAGED = (
+DAMAGED = (
     *(tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile),
     *(ValueError, OverflowError),
+    AttributeError,  # of tarfile's own handling of zlib.error before Python 3.11.4
 )
+"""What tarfile and what it stands on raise for damaged content, names and times included."""
 
 
 def unpack(archive: Path, folder: Path, *, most_bytes: int) -> None:
@@ -33,7 +35,7 @@ def unpack(archive: Path, folder: Path, *, most_bytes: int) -> None:
         unpacked.mkdir()
         _extract(archive, unpacked, most_bytes)
         unpacked.replace(folder)
-    except _DAMAGED as error:
+    except DAMAGED as error:
         raise TaskError(f"{archive} is damaged ({in_one_line(error)}): get it again") from None
     except OSError as error:
         raise TaskError(f"{archive} cannot be unpacked into {folder} ({reason(error)})") from None
@@ -55,12 +57,18 @@ def _extract(archive: Path, place: Path, most_bytes: int) -> None:
                 raise TaskError(f"{archive}: {member.name!r} is no file and no folder")
             if not _below(place, member.name):
                 raise TaskError(f"{archive}: {member.name!r} leads out of its folder")
-            file.extract(member, place, filter=_data_of_the_umask)
+            _write(file, member, place / member.name)
 
 
-def _data_of_the_umask(member: tarfile.TarInfo, place: str) -> tarfile.TarInfo:
-    """tarfile's filter for data, and modes as of any new file here, not those of its maker."""
-    return tarfile.data_filter(member, place).replace(mode=None, deep=False)  # type: ignore[arg-type]
+def _write(file: tarfile.TarFile, member: tarfile.TarInfo, path: Path) -> None:
+    """A file or folder as any new one here, with neither owner, mode nor time of its maker."""
+    if member.isdir():
+        path.mkdir(parents=True, exist_ok=True)
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # tarfile's own filters came with Python 3.11.4.
+    with cast(IO[bytes], file.extractfile(member)) as source, path.open("wb") as target:
+        shutil.copyfileobj(source, target)
 
 
 def _below(place: Path, name: str) -> bool:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from lthlib.errors import TaskError, unknown
+from lthlib.errors import TaskError, in_one_line, unknown
 from lthlib.lab import corpora, pictures, vqa
 from lthlib.lab.archives import unpack
 from lthlib.records import file_sha256
@@ -363,8 +363,7 @@ def _by_hand(file: RemoteFile, path: Path, reason: str) -> TaskError:
 
 
 def _reason(error: OSError) -> str:
-    text = str(error) or type(error).__name__
-    return error.strerror or text.splitlines()[0][:120]
+    return error.strerror or in_one_line(error)[:120]
 
 
 class _Resuming:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from lthlib.errors import WeightsError
+from lthlib.errors import WeightsError, in_one_line
 
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 """What a repository may hold its weights as, the safest first."""
@@ -25,12 +25,12 @@ def fetch(repository: str, names: Sequence[str], place: Path) -> Path:
         try:
             return Path(hf_hub_download(repository, name))
         except LocalEntryNotFoundError as error:
-            reason = str(error.__cause__ or error).splitlines()[0]
+            reason = in_one_line(error.__cause__ or error)
             break
         except EntryNotFoundError:
             continue
         except (HfHubHTTPError, OSError, ValueError) as error:
-            reason = str(error).splitlines()[0]
+            reason = in_one_line(error)
             break
     raise WeightsError(
         f"{repository} cannot be fetched from the hub ({reason[:150]}); get {names[0]} elsewhere "

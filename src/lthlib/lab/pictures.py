@@ -27,6 +27,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from lthlib.errors import TaskError, in_one_line, reason
+from lthlib.lab.archives import DAMAGED
 
 Pixels = NDArray[np.uint8]
 
@@ -158,7 +159,9 @@ def _members(path: Path, folder: str, sizes: dict[str, int], listed: str) -> dic
                         f"{sizes.get(name, 'fewer')}: get it again"
                     )
                 found[name] = file.read()
-    except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as error:
+    except TaskError:
+        raise
+    except DAMAGED as error:
         raise TaskError(f"{path} is damaged ({in_one_line(error)}): get it again") from None
     except OSError as error:
         raise TaskError(_missing(path, error)) from None

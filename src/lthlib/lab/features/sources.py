@@ -24,7 +24,7 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from lthlib.errors import FeatureError, reason, unknown
+from lthlib.errors import FeatureError, in_one_line, reason, unknown
 from lthlib.foreign import kind_of, kind_of_file
 from lthlib.lab.features.regions import ImageRegions
 from lthlib.lab.features.restricted import load_arrays
@@ -209,7 +209,7 @@ def _tensor(path: Path) -> Any:
             found = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises whatever its parsers meet
         what = kind_of_file(path)
-        told = str(error).splitlines()[0] if not what or "ZIP" in what else f"it is {what}"
+        told = in_one_line(error) if not what or "ZIP" in what else f"it is {what}"
         raise FeatureError(f"{path} is no tensor file: {told}") from None
     if not isinstance(found, torch.Tensor) or found.layout is not torch.strided:
         raise FeatureError(f"{path} holds a {type(found).__name__}, not one tensor")

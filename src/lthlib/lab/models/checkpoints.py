@@ -12,7 +12,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from lthlib.errors import WeightsError
+from lthlib.errors import WeightsError, in_one_line
 from lthlib.foreign import kind_of_file
 from lthlib.lab.models.model import VLModel
 from lthlib.lab.models.starts import HEAD
@@ -93,7 +93,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
             return dict(safetensors.torch.load(path.read_bytes()))
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # on a damaged file torch's unpickler raises whatever it stumbles on
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason = in_one_line(error)
         # What torch advises, to read it with weights_only=False, would run the code of a stranger.
         if "eights only load failed" in reason:
             reason = "it holds more than tensors"
