@@ -27,7 +27,7 @@ from pathlib import Path
 from lthlib.lab import example
 from lthlib.report import own_data, shared, tidy
 from lthlib.report.exhibits import model_name
-from lthlib.report.judgement import evidence, verdicts
+from lthlib.report.judgement import verdicts
 from lthlib.report.reading import joined, records_line
 from lthlib.report.show import basis, number, say, show
 from lthlib.study import check_parameters
@@ -107,7 +107,13 @@ number("own-verdict", verdicts.verdict_sentence(judged.rows))
 say(verdicts.verdict_sentence(judged.rows))
 say(own_data.enough_sentence(given, judged.tests))
 show(verdicts.verdict_table(judged.rows), "own-verdicts")
-show(evidence.power_table(judged.tests), "own-power")
+show(
+    shared.power(judged.tests),
+    "own-power",
+    f"What the paired tests against dense can find: {verdicts.seeds_line(judged.tests)}. "
+    "Detectable: the true difference that a two-sided t test at 5 % finds with 80 % power, before "
+    "Holm. Seeds needed: for equivalence to be shown so where nothing differs.",
+)
 
 # %% [markdown]
 # ## Items whose answers change

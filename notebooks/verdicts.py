@@ -31,11 +31,16 @@ store: str = ""  # folder or URL of the reference records; empty: those of this 
 import pandas as pd
 
 from lthlib.packs import reference_store
-from lthlib.report.judgement import evidence, kinds, resampling, trends, verdicts
+from lthlib.report import draw, shared
+from lthlib.report.exhibits import model_name, sparsity_text
+from lthlib.report.judgement import kinds, resampling, trends, verdicts
+from lthlib.report.judgement.contrasts import in_reading_order
+from lthlib.report.judgement.equivalence import margins_table
 from lthlib.report.judgement.families import families_table
 from lthlib.report.parts import held_part, not_run
 from lthlib.report.reading import records_line
-from lthlib.report.show import number, say, show
+from lthlib.report.show import number, say, show, table, texts
+from lthlib.report.words import p_text, points, points_of
 from lthlib.study import check_parameters
 
 check_parameters(globals(), ["store"])
@@ -76,23 +81,107 @@ if judged:
 # %% [markdown]
 # ## What they rest on
 #
-# The same differences with their intervals; and how far the verdict hangs on the margin.
+# The same differences with their intervals. Thick bars are 90 % t intervals over seeds, which show
+# equivalence where they lie in the grey band (before Holm); thin bars are 95 %. Differences of up
+# to 5 points are above, where bars that leave the panel go on, and the others below, on a scale of
+# their own. No bar: one seed.
 
 # %% tags=["hide-input"]
 if judged:
-    show(evidence.differences_figure(judged.tests), "differences")
-    show(evidence.margins_figure(judged.tests), "margins")
-    for against in judged.tests["against"].drop_duplicates()[1:]:
-        figure = evidence.differences_figure(judged.tests, against=against)
-        show(figure, f"differences-{against}")
-    show(evidence.differences_table(judged.tests), "differences-table")
+    tests = in_reading_order(judged.tests)
+    judged_on, margin = verdicts.judged_by(tests)
+    for against, own in tests.groupby("against", sort=False):
+        show(
+            draw.forest(
+                own,
+                draw.MODEL_LOOKS,
+                f"difference in {judged_on.title}, points",
+                band=margin,
+                near=0.05,
+            ),
+            "differences" if against == "dense" else f"differences-{against}",
+            f"Tickets minus {verdicts.TITLES[str(against)]} in {judged_on.title}, by sparsity: "
+            f"{verdicts.seeds_line(own)}, paired by seed. Grey: ±{points_of(margin)}.",
+        )
+
+# %% [markdown]
+# How far does a verdict hang on the margin? Each mark is the smallest margin at which the ticket
+# would be called equivalent to dense (TOST at 5 %, after Holm within a ladder). A mark below the
+# dashed line is equivalent in this report; no mark: no test, for the reasons in the table.
+
+# %% tags=["hide-input"]
+if judged:
+    smallest = margins_table(judged.tests)
+    line = f"this report's margin, {points_of(margin)}"
+    sensitivity = draw.ladder(
+        smallest.assign(measure="margin", mean=smallest["margin"], low=pd.NA, high=pd.NA),
+        draw.MODEL_LOOKS,
+        series="model",
+        label="smallest margin, points",
+        lines={line: margin},
+    )
+    axes = sensitivity.figure.axes[0]
+    axes.set(yscale="log", ylim=(0.2, 100))
+    axes.set_yticks([0.3, 1, 3, 10, 30, 100], labels=["0.3", "1", "3", "10", "30", "100"])
+    axes.minorticks_off()
+    show(
+        sensitivity._replace(data=smallest),
+        "margins",
+        f"Sensitivity to the margin, on a logarithmic scale: {verdicts.seeds_line(smallest)}.",
+    )
+
+# %% [markdown]
+# Every contrast with its effect and all tests of it. g_av is Hedges' g with the average of both
+# variances (Cumming 2012). p-values stand as they are and, after the arrow, after Holm within a
+# study; exact sign flips cannot fall below 2 in 2^n of n seeds. A control that did not train beats
+# the trivial rule at no seed, its seeds lie within the margin of one another, and no test is made.
+
+# %% tags=["hide-input"]
+if judged:
+    tested_by = {
+        "paired t": "difference",
+        "sign flips": "sign_flip",
+        "Wilcoxon": "wilcoxon",
+        "TOST": "equivalence",
+        "not inferior": "not_inferior",
+    }
+    told = {
+        "g_av": texts(tests["g_av"], "{:.2f}".format, "one side has no spread"),
+        **{
+            head: tests[f"p_{name}"].map(p_text) + " → " + tests[f"holm_{name}"].map(p_text)
+            for head, name in tested_by.items()
+        },
+    }
+    ends = tests["low"].map(points) + " to " + tests["high"].map(points)
+    difference = tests["difference"].map(points)
+    cells = {
+        "model": tests["model"].map(model_name),
+        "sparsity, %": tests["sparsity"].map(sparsity_text),
+        "against": tests["against"].map(verdicts.TITLES),
+        "difference, points": difference.mask(tests["low"].notna(), difference + " (" + ends + ")"),
+        **{head: cell.mask(tests["note"] != "", tests["note"]) for head, cell in told.items()},
+    }
+    show(
+        table(pd.DataFrame(cells), data=judged.tests),
+        "differences-table",
+        f"Each ticket minus its reference, in {judged_on.title}: {verdicts.seeds_line(tests)}, "
+        "paired by seed; in brackets 95 % t intervals over seeds. TOST and non-inferiority with a "
+        f"margin of {points_of(margin)}.",
+    )
 
 # %% [markdown]
 # An inconclusive verdict says that these seeds could not tell. What could they have told?
+# Detectable is the true difference that a two-sided t test at 5 % finds with 80 % power, before
+# Holm; seeds needed are those that show equivalence with the same power where nothing differs.
 
 # %% tags=["hide-input"]
 if judged:
-    show(evidence.power_table(judged.tests), "power")
+    show(
+        shared.power(judged.tests),
+        "power",
+        f"What the paired tests against dense can find in {judged_on.title}: "
+        f"{verdicts.seeds_line(tests)}; equivalence within ±{points_of(margin)}.",
+    )
 
 # %% [markdown]
 # ## Would other seeds or other items change it?

@@ -12,9 +12,10 @@ from scipy import stats
 import made_readings
 import synthetic
 from lthlib.errors import RecordError
+from lthlib.report import draw, shared
 from lthlib.report.answers.kept import same_skill
 from lthlib.report.exhibits import Exhibit
-from lthlib.report.judgement import evidence, kinds, verdicts
+from lthlib.report.judgement import kinds, verdicts
 from lthlib.report.judgement.contrasts import contrast_tests, contrasts, judged_on, scores
 from lthlib.report.judgement.equivalence import (
     EQUIVALENT,
@@ -24,6 +25,7 @@ from lthlib.report.judgement.equivalence import (
     NOT_APPLICABLE,
     SUPERIOR,
     UNTRAINED,
+    margins_table,
     tost,
 )
 from lthlib.report.measures import RECORD
@@ -172,8 +174,7 @@ def test_what_cannot_be_tested_says_why_in_every_table(
     tests = contrast_tests(contrasts(frame))
     assert word(tests, 1) == note
     assert tests.filter(regex="^(p|holm)_").isna().all(axis=None)
-    assert cells(evidence.differences_table(tests))["TOST"].iloc[0] == note
-    assert cells(evidence.power_table(tests))["seeds needed"].iloc[0] == note
+    assert shared.power(tests).table["seeds needed"].iloc[0] == note
     table = cells(verdicts.verdict_table(verdicts.verdict_rows(frame, tests)))
     assert table["vs dense"].iloc[0].startswith(note)
 
@@ -201,14 +202,11 @@ def test_few_seeds_get_words_everywhere(seeds: int) -> None:
     assert "at every level" in verdicts.verdict_sentence(rows)
     for exhibit in (
         verdicts.verdict_table(rows),
-        evidence.differences_figure(tests),
-        evidence.margins_figure(tests),
-        evidence.differences_table(tests),
-        evidence.power_table(tests),
         kinds.kinds_table(kinds.ticket_kinds(frame, tests)),
         kinds.sparsest_table(kinds.sparsest_matching(frame, tests)),
     ):
         assert f"{seeds} seed" in exhibit.caption or seeds in set(exhibit.data["n"])
+    assert shared.power(tests).table["seeds"].tolist() == [str(seeds)] * 4
 
 
 def test_without_dense_or_with_doubles_there_is_no_contrast() -> None:
@@ -258,7 +256,7 @@ def test_a_control_that_did_not_train_is_no_opponent(chance: list[float]) -> Non
     table = verdicts.verdict_table(rows)
     assert cells(table)["vs a random mask"].tolist() == [UNTRAINED]
     assert "Control did not train: it beats that rule at no seed" in table.caption
-    assert cells(evidence.differences_table(tests))["g_av"].iloc[1] == UNTRAINED
+    assert own["note"].tolist() == [UNTRAINED]
     assert "1 level: at 1 the control did not train." in verdicts.verdict_sentence(rows)
 
 
@@ -273,7 +271,7 @@ def test_a_collapse_to_chance_has_a_verdict_and_no_effect_size() -> None:
     tests = judged({(0, "main"): DENSE, (1, "main"): [0.5] * 5})
     assert word(tests, 1) == INFERIOR
     assert tests["g_av"].isna().all()
-    assert cells(evidence.differences_table(tests))["g_av"].tolist() == ["one side has no spread"]
+    assert tests["note"].tolist() == [""]
 
 
 def test_what_is_not_inferior_is_said_to_be_so() -> None:
@@ -316,37 +314,36 @@ def test_verdicts_are_counted() -> None:
     assert counted.drop(columns="study").sum(axis=1).tolist() == [4, 4, 4]
 
 
+def forest(tests: pd.DataFrame) -> draw.Drawing:
+    own = tests[tests["against"] == "dense"]
+    return draw.forest(own, draw.MODEL_LOOKS, "difference, points", band=MARGIN, near=0.05)
+
+
 # -- figures --------------------------------------------------------------------------------------
 def test_no_bar_of_the_forest_goes_where_accuracy_cannot() -> None:
     """0.97 on average leaves 3 points to gain, however wide the t interval of few seeds is."""
     dense = [0.96, 0.97, 0.98]
     tests = judged({(0, "main"): dense, (1, "main"): [0.97, 0.99, 0.98]})
     assert 100 * tests["high"].iloc[0] > 3.1
-    figure = evidence.differences_figure(tests).figure
-    assert figure is not None
+    figure = forest(tests).figure
     bars = [s for lines in figure.axes[0].collections for s in lines.get_paths()]
     assert max(bar.vertices[:, 0].max() for bar in bars) == pytest.approx(3.0)
 
 
 def test_the_margin_decides_as_the_figure_says() -> None:
     """A mark below the line is equivalent in the table, and none above it is."""
-    own = evidence.margins_table(TESTS).set_index("level")
+    own = margins_table(TESTS).set_index("level")
     for level in own.index:
         assert (own["margin"][level] <= MARGIN) == (word(TESTS, level) == EQUIVALENT)
     assert (own["within_0.05"] | ~own["within_0.01"]).all()
 
 
-def test_figures_say_their_numbers_and_their_interval() -> None:
-    forest = evidence.differences_figure(TESTS)
-    assert "6 seeds" in forest.caption
-    assert "90 % t interval" in forest.caption
+def test_a_forest_says_its_numbers_and_keeps_two_scales() -> None:
+    made = forest(TESTS)
     first = TESTS[TESTS["against"] == "dense"].iloc[0]
-    assert f"{verdicts.points(first['difference'])} at 27.1 %" in forest.alt
-    far = evidence.differences_figure(TESTS).figure
-    assert far is not None
-    assert [axes.get_xscale() for axes in far.axes] == ["linear", "linear"]
-    assert "bars that leave the panel go on" in forest.caption
-    assert "smallest margin" in evidence.margins_figure(TESTS).alt
+    assert f"{100 * first['difference']:+.1f} at 27.1 %" in made.alt
+    assert [axes.get_xscale() for axes in made.figure.axes] == ["linear", "linear"]
+    assert made.figure.axes[0].get_xlim() == pytest.approx((-5, 5))
 
 
 # -- kinds of tickets -----------------------------------------------------------------------------

@@ -25,6 +25,7 @@ from matplotlib.lines import Line2D
 from lthlib.report.exhibits import MEASURES, Measure, model_name, sparsity_text
 from lthlib.report.measures import Floats
 from lthlib.report.tidy import in_order
+from lthlib.report.words import proper
 
 BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
 YELLOW, BLUE, VERMILLION, PURPLE = "#F0E442", "#0072B2", "#D55E00", "#CC79A7"
@@ -34,6 +35,7 @@ PAPER, GRID = "#FFFFFF", "#DDDDDD"
 WIDTH, HEIGHT, POINTS = 4.8, 3.9, 12
 PANEL_HEIGHT = 2.7
 MOST_TICKS = 14
+_ROW = 0.62  # inches of a forest plot that one level takes
 SPARSITY_AXIS = "sparsity (prunable weights that are zero), %"
 _FONT_SIZES = (
     *("font.size", "axes.labelsize", "axes.titlesize", "xtick.labelsize", "ytick.labelsize"),
@@ -175,8 +177,7 @@ def _cut(means: pd.DataFrame) -> tuple[Floats, Floats, Floats]:
     measure = MEASURES.get(name, Measure(name))
     mean, low, high = (means[column].astype("Float64") for column in ("mean", "low", "high"))
     ends = mean, low.clip(lower=measure.low), high.clip(upper=measure.high)
-    arrays = [np.asarray(end.to_numpy(np.float64, na_value=np.nan), np.float64) for end in ends]
-    return arrays[0], arrays[1], arrays[2]
+    return _floats(ends[0]), _floats(ends[1]), _floats(ends[2])
 
 
 def _level_lines(
@@ -270,7 +271,83 @@ def heat(
     return Drawing(figure, data, f"Heat map of {label}; {'; '.join(ends)}.")
 
 
+# -- differences ----------------------------------------------------------------------------------
+def forest(
+    data: pd.DataFrame, looks: Mapping[str, Look], label: str, *, band: float, near: float
+) -> Drawing:
+    """Differences by level with two intervals each: thick bars low_90 to high_90, thin low to high.
+
+    data: model, level, sparsity, difference, low, high, low_90, high_90 and reference, as shares;
+    bars end where the score of what is compared does, at 0 and 1.
+    band: half the width of the grey band around 0. near: differences up to it share a panel; others
+    have one below on a scale of their own, for one scale would squeeze the band.
+    """
+    shown = {key: look for key, look in looks.items() if (data["model"] == key).any()}
+    close = data["difference"].abs().le(near).fillna(True).astype(bool)
+    panels = [part for part in (data[close], data[~close]) if len(part)]
+    rows = [part["level"].nunique() for part in panels]
+    with paper_style():
+        size = (WIDTH, 1.0 + 0.7 * len(panels) + _ROW * sum(rows))
+        figure = Figure(figsize=size, layout="constrained", facecolor=PAPER)
+        drawn = figure.subplots(len(panels), height_ratios=rows, squeeze=False)[:, 0]
+        for axes, part in zip(drawn, panels, strict=True):
+            _forest_panel(axes, part, shown, band)
+            if part["difference"].abs().le(near).any():
+                axes.set_xlim(-100 * near, 100 * near)
+        drawn[-1].set_xlabel(label)
+        # One label for all: a panel of a single level is too low for its own.
+        figure.supylabel("sparsity, %", fontsize=drawn[-1].xaxis.label.get_fontsize())
+        finish_axes(figure, drawn[-1])
+    told = (
+        f"{look.name}: "
+        + ", ".join(
+            f"{100 * row['difference']:+.1f} at {sparsity_text(row['sparsity'])} %"
+            for _, row in data[data["model"] == key].iterrows()
+            if pd.notna(row["difference"])
+        )
+        for key, look in shown.items()
+    )
+    return Drawing(figure, data, f"Forest plot, {label}. {'; '.join(told)}.")
+
+
+def _forest_panel(axes: Axes, part: pd.DataFrame, looks: Mapping[str, Look], band: float) -> None:
+    """The levels of one panel, on a linear scale of points."""
+    axes.axvspan(-100 * band, 100 * band, color=GRID, linewidth=0, zorder=0)
+    axes.axvline(0, color=BLACK, linewidth=1)
+    levels = part.groupby("level")["sparsity"].mean()
+    height = {level: place for place, level in enumerate(levels.index)}
+    for place, (model, look) in enumerate(looks.items()):
+        own = part[part["model"] == model]
+        offset = 0.24 * (place - (len(looks) - 1) / 2)
+        _forest_rows(axes, own, look, own["level"].map(height).to_numpy(dtype=np.float64) + offset)
+    axes.set_yticks(list(height.values()), labels=[sparsity_text(s) for s in levels])
+    axes.set_ylim(len(levels) - 0.5, -0.5)
+    axes.xaxis.set_major_formatter(lambda t, _: proper(f"{t:+g}") if t else "0")
+
+
+def _forest_rows(axes: Axes, own: pd.DataFrame, look: Look, height: Floats) -> None:
+    least, most = (limit - _floats(own["reference"]) for limit in (0.0, 1.0))
+    for low, high, width in (("low", "high", 1.1), ("low_90", "high_90", 3.2)):
+        left, right = (100 * np.clip(_floats(own[end]), least, most) for end in (low, high))
+        axes.hlines(height, left, right, look.colour, linewidth=width)
+    axes.plot(
+        100 * _floats(own["difference"]),
+        height,
+        color=look.colour,
+        marker=look.marker,
+        markeredgecolor=BLACK,
+        markeredgewidth=0.6,
+        linestyle="none",
+        markersize=7,
+        label=look.name,
+    )
+
+
 # -- parts ----------------------------------------------------------------------------------------
+def _floats(column: pd.Series[float]) -> Floats:
+    return np.asarray(column.astype("Float64").to_numpy(np.float64, na_value=np.nan), np.float64)
+
+
 @contextmanager
 def paper_style() -> Iterator[None]:
     """Fonts, grid and paddings of every figure."""

@@ -31,7 +31,7 @@ from lthlib.report.exhibits import Exhibit, model_name, sparsity_text
 from lthlib.report.findings import points as points_with_interval
 from lthlib.report.judgement.contrasts import AGAINST_DENSE
 from lthlib.report.judgement.families import adjust
-from lthlib.report.judgement.verdicts import judged_by, points, points_of
+from lthlib.report.judgement.verdicts import judged_by
 from lthlib.report.plain import plain_table
 from lthlib.report.questions.gallery import STYLE, Gallery, Seen, chosen, see, tallies
 from lthlib.report.reading import Reading, read
@@ -44,7 +44,7 @@ from lthlib.report.statistics import (
     t_interval,
 )
 from lthlib.report.tidy import in_order
-from lthlib.report.words import counted, finished, listed
+from lthlib.report.words import counted, finished, listed, points, points_of
 from lthlib.study import Study
 
 ABOUT = "own.json"

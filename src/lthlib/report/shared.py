@@ -8,10 +8,11 @@ import pandas as pd
 
 from lthlib.report import tidy
 from lthlib.report.draw import BRANCH_LOOKS, MODEL_LOOKS, Drawing, ladder
-from lthlib.report.exhibits import NOT_RUN
+from lthlib.report.exhibits import NOT_RUN, model_name, sparsity_text
+from lthlib.report.judgement.contrasts import AGAINST_DENSE, in_reading_order
 from lthlib.report.measures import at_stage
 from lthlib.report.reading import Reading, floors, joined
-from lthlib.report.show import Table, ladder_table, lines, models_table, table
+from lthlib.report.show import Table, ladder_table, lines, models_table, table, texts
 from lthlib.report.statistics import DENSE_LEVEL, paired_differences
 
 BY_MODEL, BY_BRANCH = ["model", "level"], ["level", "branch"]
@@ -100,6 +101,29 @@ def fidelity(reading: Reading) -> Drawing:
 def measures(frame: pd.DataFrame, names: Sequence[str], **extra: pd.Series[str]) -> Table:
     """Measures of one study by level and branch; see :func:`lthlib.report.show.ladder_table`."""
     return ladder_table(tidy.over_seeds(frame, BY_BRANCH, names), extra)
+
+
+def power(tests: pd.DataFrame) -> Table:
+    """What the tests against dense could have found: spread of differences, and what it detects.
+
+    tests: a frame of :func:`lthlib.report.judgement.contrasts.contrast_tests`. Detectable is the
+    true difference that a two-sided paired t test at 5 % finds with 80 % power, before Holm; seeds
+    needed are those for equivalence to be shown with the same power where nothing differs.
+    """
+    own = in_reading_order(tests[tests["against"] == AGAINST_DENSE])
+    told = {
+        "sd of differences, points": texts(100 * own["sd"], "{:.2f}".format),
+        "detectable, points": texts(100 * own["detectable"], "{:.2f}".format),
+        "seeds needed": texts(own["seeds_needed"], "{:.0f}".format, "more than 1,000"),
+    }
+    cells = {
+        "model": own["model"].map(model_name),
+        "sparsity, %": own["sparsity"].map(sparsity_text),
+        "seeds": own["n"],
+        **{head: cell.mask(own["note"] != "", own["note"]) for head, cell in told.items()},
+    }
+    data = ["study", "model", "level", "sparsity", "n", "sd", "detectable", "seeds_needed"]
+    return table(pd.DataFrame(cells), data=own[data])
 
 
 # -- lines of prose --------------------------------------------------------------------------------

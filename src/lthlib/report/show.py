@@ -131,6 +131,14 @@ def table(frame: pd.DataFrame, *, data: pd.DataFrame | None = None) -> Table:
     return Table(frame.astype(str), frame if data is None else data, alt)
 
 
+def texts(
+    column: pd.Series[Any], write: Callable[[Any], str], missing: str = "not defined"
+) -> pd.Series[str]:
+    """Each value of a column as text, and `missing` where there is none."""
+    told = [missing if pd.isna(value) else proper(write(value)) for value in column]
+    return pd.Series(told, index=column.index, dtype=object)
+
+
 def ladder_table(summary: pd.DataFrame, extra: Mapping[str, pd.Series[str]] | None = None) -> Table:
     """Measures by level and branch: mean with interval of each.
 

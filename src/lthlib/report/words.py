@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import wraps
 from typing import Any, ParamSpec
 
+import pandas as pd
+
 P = ParamSpec("P")
 
 _ZERO = re.compile(r"(?<![\w.])[-−](0(?:\.0+)?)(?!\.?\d)")
@@ -65,3 +67,33 @@ def in_bytes(size: float) -> str:
             value = size / unit
             return f"{value:.1f} {name}" if value < 10 else f"{value:,.0f} {name}"
     return f"{max(1, round(size / 1e3)):,} kB"
+
+
+def points(share: float | None) -> str:
+    """A difference of shares in points.
+
+    >>> points(-0.003), points(0.0123), points(-0.0001), points(None)
+    ('−0.3', '+1.2', '0.0', 'not defined')
+    """
+    if pd.isna(share):
+        return "not defined"
+    text = proper(f"{100 * float(share or 0):+.1f}")
+    return "0.0" if text == "+0.0" else text
+
+
+def points_of(margin: float) -> str:
+    """A margin in words, such as "1 point"."""
+    return f"{100 * margin:g} point{'' if margin == 0.01 else 's'}"
+
+
+def p_text(p: Any) -> str:
+    """A p-value as text; "no test" where there is none.
+
+    >>> p_text(0.0312), p_text(0.00001), p_text(0.9999)
+    ('0.031', '< 0.001', '> 0.999')
+    """
+    if pd.isna(p):
+        return "no test"
+    if p < 0.001:
+        return "< 0.001"
+    return "> 0.999" if p > 0.999 else f"{p:.3f}"

@@ -159,3 +159,16 @@ def smallest_margins(tests: pd.DataFrame, *, finest: float = 0.0005) -> pd.Serie
 def _check_margin(margin: float) -> None:
     if not margin > 0:
         raise RecordError(f"equivalence: a margin of {margin!r} will not do: give a share above 0")
+
+
+def margins_table(tests: pd.DataFrame, margins: tuple[float, ...] = MARGINS) -> pd.DataFrame:
+    """The smallest margin of each test against dense: study, model, level, sparsity, margin, note.
+
+    And for each of `margins` a column `within_x` that says whether equivalence is shown there.
+    """
+    dense = tests[tests["against"] == "dense"]
+    parts = [part.assign(margin=smallest_margins(part)) for _, part in dense.groupby("study")]
+    own = pd.concat(parts)
+    columns = ["study", "model", "level", "sparsity", "sparsity_all", "n", "margin", "note"]
+    shown = {f"within_{m:g}": own["margin"].le(m).fillna(False) for m in margins}
+    return own[columns].assign(**shown).reset_index(drop=True)

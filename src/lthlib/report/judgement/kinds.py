@@ -37,11 +37,11 @@ from lthlib.report.judgement.equivalence import (
     SUPERIOR,
     UNTRAINED,
 )
-from lthlib.report.judgement.verdicts import judged_by, points, points_of, seeds_line
+from lthlib.report.judgement.verdicts import judged_by, seeds_line
 from lthlib.report.plain import plain_table
 from lthlib.report.statistics import ALPHA, DENSE_LEVEL, MIN_SEEDS, Floats
 from lthlib.report.tidy import in_order
-from lthlib.report.words import counted
+from lthlib.report.words import counted, points, points_of
 
 DRAWS = 2000
 JACKPOT, SECONDARY, NO_PRIZE, UNDECIDED = "jackpot", "secondary prize", "neither", "undecided"

@@ -17,13 +17,12 @@ from scipy import stats
 from lthlib.errors import RecordError
 from lthlib.report.exhibits import Exhibit, model_name, sparsity_text
 from lthlib.report.judgement.families import adjust
-from lthlib.report.judgement.verdicts import points
 from lthlib.report.measures import at_stage
 from lthlib.report.plain import plain_table
 from lthlib.report.reading import Reading
 from lthlib.report.statistics import ALPHA, DENSE_LEVEL, MIN_SEEDS, Floats, Interval, t_interval
 from lthlib.report.tidy import in_order
-from lthlib.report.words import counted
+from lthlib.report.words import counted, points
 
 DRAWS = 2000
 

@@ -18,13 +18,12 @@ import pingouin
 from scipy import stats
 
 from lthlib.report.exhibits import Exhibit, model_name
-from lthlib.report.judgement.evidence import p_text
 from lthlib.report.judgement.families import adjust
-from lthlib.report.judgement.verdicts import points, seeds_line
+from lthlib.report.judgement.verdicts import seeds_line
 from lthlib.report.plain import plain_table
 from lthlib.report.statistics import DENSE_LEVEL, MIN_SEEDS, t_interval
 from lthlib.report.tidy import in_order
-from lthlib.report.words import proper
+from lthlib.report.words import p_text, points, proper
 
 MEASURED = ("accuracy", "fidelity")
 # What accuracy would go with if the ticket's errors had nothing to do with those of dense.

@@ -43,7 +43,7 @@ from lthlib.report.judgement.equivalence import (
 from lthlib.report.reading import Reading
 from lthlib.report.statistics import ALPHA, DENSE_LEVEL, Floats, Interval, coverage
 from lthlib.report.tidy import in_order, interval_of
-from lthlib.report.words import counted, listed, proper
+from lthlib.report.words import counted, listed, points, points_of
 
 TITLES = {
     "dense": "dense",
@@ -245,21 +245,6 @@ def _kept_text(row: pd.Series[Any]) -> str:
             }
         ),
     )
-
-
-def points(share: float) -> str:
-    """A difference of shares in points.
-
-    >>> points(-0.003), points(0.0123), points(-0.0001)
-    ('−0.3', '+1.2', '0.0')
-    """
-    text = proper(f"{100 * share:+.1f}")
-    return "0.0" if text == "+0.0" else text
-
-
-def points_of(margin: float) -> str:
-    """A margin in words, such as "1 point"."""
-    return f"{100 * margin:g} point{'' if margin == 0.01 else 's'}"
 
 
 def seeds_line(rows: pd.DataFrame) -> str:
