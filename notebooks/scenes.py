@@ -24,9 +24,11 @@ data_seed: int = 0  # seed of the items
 samples: int = 6  # scenes of each task to show
 
 # %% tags=["hide-input"]
+import pandas as pd
+
 from lthlib.lab.tasks import load, render
-from lthlib.report.scenes import gallery, make_up
-from lthlib.report.show import say, show
+from lthlib.report import draw
+from lthlib.report.show import say, show, table
 from lthlib.study import check_parameters
 
 check_parameters(globals(), ["data_seed", "samples"])
@@ -36,24 +38,40 @@ tasks = {
 }
 
 
-def sampled(name):
-    """Canvases, boxes, texts and labels of the first test items."""
-    task = tasks[name]
-    inputs, facts = task.test.inputs, task.test.facts
-    said = [
-        task.classes[label[0]]
-        if task.kind == "single"
-        else ", ".join(d for d, there in zip(task.decisions, label, strict=True) if there)
-        or "normal"
-        for label in task.test.labels[:samples].tolist()
-    ]
-    return {
-        "canvases": [render(task.test, item) for item in range(samples)],
-        "boxes": [inputs.boxes[i][inputs.region_mask[i]].tolist() for i in range(samples)],
-        "texts": facts["text"].head(samples).tolist(),
-        "labels": said,
-    }
+def said(task, label):
+    """A label in words."""
+    if task.kind == "single":
+        return task.classes[label[0]]
+    there = [name for name, holds in zip(task.decisions, label, strict=True) if holds]
+    return ", ".join(there) or "normal"
 
+
+def sampled(name):
+    """The first test items of a task, drawn."""
+    task = tasks[name]
+    inputs = task.test.inputs
+    return draw.scenes(
+        [render(task.test, item) for item in range(samples)],
+        [inputs.boxes[i][inputs.region_mask[i]].tolist() for i in range(samples)],
+        task.test.facts["text"].head(samples).tolist(),
+        [said(task, label) for label in task.test.labels[:samples].tolist()],
+    )
+
+
+def make_up(values, what):
+    """How often each value occurs among the test items."""
+    counts = values.value_counts()
+    data = pd.DataFrame({what: counts.index, "items": counts.to_numpy()})
+    data["share"] = data["items"] / data["items"].sum()
+    cells = {"items": data["items"].map("{:,}".format), "share": data["share"].map("{:.1%}".format)}
+    return table(data.assign(**cells), data=data)
+
+
+single = (
+    f"{samples} test items: the scene, the boxes of its regions, the text, and in brackets the "
+    "label. A box without a digit is a distractor. These are single items, so there is no interval."
+)
+counts = "Counts of the whole test split."
 
 # %% [markdown]
 # ## digits: is the caption true?
@@ -64,10 +82,11 @@ def sampled(name):
 # right on exactly half of the items.
 
 # %% tags=["hide-input"]
-show(gallery(**sampled("digits"), task="digits"), "scenes-digits")
+show(sampled("digits"), "scenes-digits", single)
 
 # %% tags=["hide-input"]
-show(make_up(tasks["digits"].test.facts["meta_category"], "kind of relation"), "make-up-digits")
+kinds = tasks["digits"].test.facts["meta_category"]
+show(make_up(kinds, "kind of relation"), "make-up-digits", counts)
 
 # %% [markdown]
 # ## digit-reports: what does the scene show?
@@ -77,11 +96,11 @@ show(make_up(tasks["digits"].test.facts["meta_category"], "kind of relation"), "
 # "nothing found" is right on most decisions, so accuracy alone says little here.
 
 # %% tags=["hide-input"]
-show(gallery(**sampled("digit-reports"), task="digit-reports"), "scenes-digit-reports")
+show(sampled("digit-reports"), "scenes-digit-reports", single)
 
 # %% tags=["hide-input"]
 findings = tasks["digit-reports"].test.facts["findings"].replace("", "normal")
-show(make_up(findings.str.split(",").explode(), "finding"), "make-up-digit-reports")
+show(make_up(findings.str.split(",").explode(), "finding"), "make-up-digit-reports", counts)
 
 # %% tags=["hide-input"]
 say(

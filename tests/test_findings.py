@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
 
 import synthetic
+from degenerate import execute
 from lthlib.errors import RecordError
+from lthlib.lab.tasks import load
 from lthlib.packs import PackedStore, pack, store_at
 from lthlib.records import LAB_FORMAT, Files, RecordStore, shipped_store
-from lthlib.report import benchmarks, reading, scenes, status, studies
+from lthlib.report import benchmarks, reading, status
 from lthlib.study import PRESETS, Study, plan
 
 
@@ -162,40 +163,36 @@ def test_repeated_runs_are_compared_answer_by_answer(tmp_path: Path, study: Stud
 
 
 # -- what can be asked ----------------------------------------------------------------------------
-def test_every_parameter_is_in_the_table() -> None:
-    table = studies.parameters().data.set_index("parameter")
+def test_every_parameter_is_in_the_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = execute("parameters", monkeypatch).shown
+    table = shown["parameters"].data.set_index("parameter")
     assert list(table.index) == list(Study.model_fields)
     assert table.loc["model", "may be"] == "visualbert, lxmert, uniter"
     assert table.loc["seeds", "may be"] == "list of: whole number"
     assert table.loc["train_items", "default"] == "null"
+    assert table.loc["clip_norm", "default"] == "1.0" and table.loc["boxes", "default"] == "true"
     assert "secondary" in table.loc["ladder", "may be"]
-
-
-def test_presets_and_ladders_are_counted() -> None:
-    table = studies.presets().data.set_index("preset")
-    assert list(table.index) == list(PRESETS)
-    quick = plan("quick")
-    assert table.loc["quick", "runs"] == sum(len(s.seeds) for s in quick)
-    parts = studies.parts().data.set_index("part")
+    presets = shown["presets"].data.set_index("preset")
+    assert list(presets.index) == list(PRESETS)
+    assert presets.loc["quick", "runs"] == sum(len(s.seeds) for s in plan("quick"))
     # Dense and six levels, each with two controls, for three models and ten seeds.
+    parts = shown["parts"].data.set_index("part")
     assert parts.loc["concluding", "trainings"] == (1 + 6 * 3) * 3 * 10
-    ladders = studies.ladders().data.set_index(["ladder", "level"])["sparsity, %"]
+    ladders = shown["ladders"].data.set_index(["ladder", "level"])["sparsity, %"]
     assert ladders["concluding", 1] == "27.1" and ladders["imp", 2] == "36.0"
 
 
-def test_a_gallery_shows_what_it_is_given() -> None:
-    canvas = np.zeros((64, 64), dtype=np.float32)
-    exhibit = scenes.gallery([canvas], [[[0, 0, 0.5, 0.5]]], ["one < two"], ["True"], "digits")
-    assert exhibit.data.to_dict("list") == {
-        "text": ["one < two"], "label": ["True"], "boxes": ["0.000 0.000 0.500 0.500"],
-    }  # fmt: skip
-    assert exhibit.figure is not None and "one < two [True]" in exhibit.alt
-
-
-def test_the_make_up_of_a_split_is_counted() -> None:
-    exhibit = scenes.make_up(pd.Series(["a", "b", "a", "a"]), "kind")
-    assert exhibit.data["items"].tolist() == [3, 1]
-    assert exhibit.table is not None and exhibit.table["share"].tolist() == ["75.0 %", "25.0 %"]
+def test_sample_scenes_are_the_first_test_items(monkeypatch: pytest.MonkeyPatch) -> None:
+    page = execute("scenes", monkeypatch, samples=2)
+    task = load("digits", train_items=8, validation_items=8)
+    shown = page.shown["scenes-digits"]
+    assert shown.data["text"].tolist() == task.test.facts["text"].head(2).tolist()
+    assert all(text in shown.alt for text in shown.data["text"])
+    regions = task.test.inputs.region_mask[:2].sum(dim=1).tolist()
+    assert [each.count(";") + 1 for each in shown.data["boxes"]] == regions
+    counted = page.shown["make-up-digits"].data
+    assert counted["items"].sum() == len(task.test) and counted["share"].sum() == pytest.approx(1)
+    assert page.faults() == []
 
 
 # -- benchmarks -----------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ background is opaque, for pages that may be dark.
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,11 +17,13 @@ from typing import Any, NamedTuple, cast
 
 import matplotlib as mpl
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patches import Rectangle
 
 from lthlib.report.exhibits import MEASURES, Measure, model_name, sparsity_text
 from lthlib.report.measures import Floats
@@ -269,6 +272,36 @@ def heat(
         for title, square in squares.items()
     )
     return Drawing(figure, data, f"Heat map of {label}; {'; '.join(ends)}.")
+
+
+# -- single items ---------------------------------------------------------------------------------
+def scenes(
+    canvases: Sequence[npt.NDArray[np.float32]],
+    boxes: Sequence[Sequence[Sequence[float]]],
+    texts: Sequence[str],
+    labels: Sequence[str],
+) -> Drawing:
+    """Scenes with the boxes of their regions, each under its text and its label.
+
+    canvases: [H, W], 0 (paper) to 1 (ink); boxes: x1 y1 x2 y2 in 0..1 for each region of a scene.
+    """
+    rows = -(-len(canvases) // 2)
+    figure = Figure(figsize=(4.6, 3.25 * rows), layout="constrained", facecolor=PAPER)
+    axes = figure.subplots(rows, 2, squeeze=False).ravel()
+    for ax in axes:
+        ax.set_axis_off()
+    for ax, canvas, regions, text, label in zip(axes, canvases, boxes, texts, labels, strict=False):
+        height, width = canvas.shape
+        ax.imshow(canvas, cmap="Greys", vmin=0, vmax=1, extent=(0, width, height, 0))
+        for x1, y1, x2, y2 in regions:
+            corner, reach = (x1 * width, y1 * height), ((x2 - x1) * width, (y2 - y1) * height)
+            ax.add_patch(Rectangle(corner, *reach, fill=False, edgecolor=ORANGE, linewidth=1.5))
+        ax.add_patch(Rectangle((0, 0), width, height, fill=False, linewidth=0.8))
+        ax.set_title(f"{textwrap.fill(text, 24)}\n[{label}]", fontsize=POINTS - 2)
+    told = ["; ".join(" ".join(f"{x:.3f}" for x in box) for box in each) for each in boxes]
+    data = pd.DataFrame({"text": texts, "label": labels, "boxes": told})
+    seen = "; ".join(f"{text} [{label}]" for text, label in zip(texts, labels, strict=True))
+    return Drawing(figure, data, f"Scenes, each with its text and label: {seen}")
 
 
 # -- differences ----------------------------------------------------------------------------------

@@ -12,10 +12,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from lthlib.report.draw import BLUE, ORANGE, PAPER, WIDTH, finish_axes, paper_style
+from lthlib.report.draw import BLUE, ORANGE, PAPER, WIDTH, finish_axes, paper_style, scenes
 from lthlib.report.exhibits import Exhibit
 from lthlib.report.plain import plain_table
-from lthlib.report.scenes import gallery
 from lthlib.report.source import published
 from lthlib.report.source.evidence import NOT_RUN_YET, Evidence, Sample
 
@@ -51,7 +50,15 @@ def _said(row: pd.Series[int], classes: Sequence[str]) -> str:
 def scene_figure(evidence: Evidence, *, task: str) -> Exhibit:
     """Items as a person would see them."""
     sample = evidence.samples.get(task)
-    return gallery(**sample.scenes, task=task) if sample else _missing(task)
+    if sample is None:
+        return _missing(task)
+    made = scenes(**sample.scenes)
+    caption = (
+        f"{SHOWN} test items of {task}: the scene, the boxes of its regions, the text, and in "
+        "brackets the label. A box without a digit is a distractor. These are single items, so "
+        "there is no interval."
+    )
+    return Exhibit(caption, made.alt, made.data, made.figure)
 
 
 def findings_figure(evidence: Evidence, *, task: str) -> Exhibit:
