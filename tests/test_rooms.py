@@ -14,6 +14,10 @@ def test_no_room_exceeds_its_ceiling(room: str) -> None:
     assert rooms.size_of(room) <= rooms.CEILINGS[room]
 
 
+def test_no_closed_door_is_added() -> None:
+    assert {kind: count for kind, count in rooms.doors().items() if count > rooms.DOORS[kind]} == {}
+
+
 def test_only_code_is_counted(tmp_path: Path) -> None:
     source = (
         '"""A module\n\nof two lines."""\n\n# said\nx = 1  # a value\n\n\n'
