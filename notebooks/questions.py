@@ -27,7 +27,6 @@ level: int = None  # the level that sentences speak of; None: the middle one of 
 import pandas as pd
 
 from lthlib.packs import reference_store
-from lthlib.report import findings
 from lthlib.report.parts import held_part, not_run
 from lthlib.report.questions import (
     concepts,
@@ -40,6 +39,7 @@ from lthlib.report.questions import (
 )
 from lthlib.report.reading import joined, records_line
 from lthlib.report.show import number, say, show
+from lthlib.report.tidy import focus
 from lthlib.study import check_parameters
 
 check_parameters(globals(), ["store", "level"])
@@ -47,7 +47,7 @@ records = reference_store(store)
 parts = ("concluding", "histories", "observed", "longer", "rates", "sufficient", "scratch")
 held = {part: held_part(part, records) for part in parts}
 if level is None and held["concluding"]:
-    level = findings.focus(joined(held["concluding"], "quality"))
+    level = focus(joined(held["concluding"], "quality"))
 
 
 def answer(name, sentence):
@@ -122,7 +122,7 @@ if held["observed"]:
     states = [(r, concepts.States(r.table("states"))) for r in held["observed"]]
     alike = pd.concat([concepts.likeness(*pair) for pair in states], ignore_index=True)
     about = pd.concat([concepts.alignment(*pair) for pair in states], ignore_index=True)
-    middle = level or findings.focus(joined(held["observed"], "quality"))
+    middle = level or focus(joined(held["observed"], "quality"))
     answer("found-concepts", concepts.concepts_sentence(alike, middle))
     answer("found-concepts-fidelity", concepts.fidelity_sentence(alike))
     show(concepts.likeness_figure(alike, "cka"), "concepts-cka")

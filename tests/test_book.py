@@ -89,9 +89,9 @@ def test_a_chapter_comes_from_what_it_imports_and_from_nothing_else() -> None:
     found = {name: set(code_of(cells(notebooks / f"{name}.ipynb"), package))
              for name in ("prune", "compare", "audit")}  # fmt: skip
     for name, own in found.items():
-        assert {"__init__.py", "study.py", "report/notebook.py", "book/execution.py"} <= own, name
+        assert {"__init__.py", "study.py", "report/show.py", "book/execution.py"} <= own, name
         assert not any(file.startswith(("lab/", "workflow/")) for file in own), name
-    assert {"records.py", "report/measures.py", "report/figures.py"} <= found["prune"]
+    assert {"records.py", "report/measures.py", "report/draw.py"} <= found["prune"]
     assert "report/source/published.json" in found["audit"] - found["compare"]
     assert not any(file.startswith("report/audit/") for file in found["prune"])
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import ast
 import base64
+import importlib
 import json
 import re
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import nbformat
@@ -137,6 +140,25 @@ def test_an_unknown_name_is_refused_in_the_first_cell(name: str) -> None:
 def test_the_first_cell_takes_the_defaults(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     run_first_cells(name, {})
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "notebooks").glob("*.py")), ids=lambda p: p.stem)
+def test_what_a_notebook_takes_from_the_library_is_there(path: Path) -> None:
+    """Cells that no test executes, for want of records, cannot name what is gone."""
+    tree = ast.parse("\n".join(source for kind, source, _ in cells(path) if kind == "code"))
+    taken: dict[str, Any] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and str(node.module).startswith("lthlib"):
+            module = importlib.import_module(str(node.module))
+            for alias in node.names:
+                if not hasattr(module, alias.name):
+                    importlib.import_module(f"{node.module}.{alias.name}")
+                taken[alias.asname or alias.name] = getattr(module, alias.name)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            held = taken.get(node.value.id)
+            if isinstance(held, ModuleType):
+                assert hasattr(held, node.attr), f"{held.__name__} has no {node.attr}"
 
 
 @pytest.mark.parametrize("change", [{"least": "x"}, {"tries": 0}, {"seed": -1}, {"folder": 7}])

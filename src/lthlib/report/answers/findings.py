@@ -1,7 +1,7 @@
 """Sentences of the chapter on answers, computed from the frames of its figures and tables.
 
 Each takes frames of one or more models and the level that it speaks of, which is chosen by its
-place on the ladder (:func:`lthlib.report.findings.focus`), never by its result. A number stands
+place on the ladder (:func:`lthlib.report.tidy.focus`), never by its result. A number stands
 beside its control in the same sentence.
 """
 
