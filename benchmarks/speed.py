@@ -367,17 +367,18 @@ def _together(name: str, items: int, repeats: int, device: str, count: int) -> F
 def parts(small: bool, device: str, hands: int) -> Mapping[str, Callable[[], Found]]:
     """All that this module measures, by the name it has among the results.
 
-    A small check takes one peer where each costs processes of its own.
+    A small check takes one peer, and one process, where each costs processes of its own.
     """
     items, repeats = (64, 1) if small else (1280, 7)
     theirs = tuple(peers.THEIRS)[: 1 if small else None]
+    hands = 1 if small else min(hands, 8)
     blocks = (2,) if small else (2, 4, 8) if device == "cpu" else (2, 8, 32)
     return {
         "peak": lambda: measure_peak(device, small),
         "steps": lambda: measure_steps(device, small),
         "vsr": lambda: measure_vsr(device, small),
         "ladder": lambda: measure_ladder(items, repeats, theirs),
-        "cores": lambda: measure_cores(items, max(1, repeats // 2), min(hands, 8), theirs),
+        "cores": lambda: measure_cores(items, max(1, repeats // 2), hands, theirs),
         "together": lambda: measure_together(items, max(1, repeats // 2), device, blocks),
     }
 

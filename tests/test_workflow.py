@@ -331,7 +331,7 @@ from lthlib.records import open_store
 from lthlib.study import Study
 from lthlib.workflow.local import run
 if __name__ == "__main__":
-    run([Study.build(eval(sys.argv[2]))], open_store(sys.argv[1]), workers=2)
+    run([Study.build(eval(sys.argv[2]))], open_store(sys.argv[1]), workers=1)
 """
 
 
@@ -340,7 +340,7 @@ def test_kill_the_controller_and_go_on(tmp_path: Path) -> None:
     """The whole process group dies in the middle; what was finished is not computed again."""
     script = tmp_path / "run.py"
     script.write_text(RUN)
-    choices = {**SMALL, "train_items": 512, "levels": 3, "seeds": [0, 1]}
+    choices = {**SMALL, "train_items": 512, "levels": 3, "seeds": [0]}
     study, store = Study.build(choices), open_store(tmp_path / "killed")
     command = [sys.executable, str(script), store.files.url, repr(choices)]
     process = subprocess.Popen(command, start_new_session=True, stdout=subprocess.DEVNULL)
@@ -364,7 +364,7 @@ def test_kill_the_controller_and_go_on(tmp_path: Path) -> None:
         return real(run)
 
     store.levels_done = watch  # type: ignore[method-assign]
-    local.run([study], store, workers=2, say=lambda _: None)
+    local.run([study], store, workers=1, say=lambda _: None)
     for seed in study.seeds:
         lottery.run(study, seed, whole)
     assert all(kept[path] == stamp for path, stamp in seen.items())
