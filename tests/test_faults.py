@@ -14,6 +14,7 @@ from benchmarks.faults import __main__ as faults
 from benchmarks.faults import checks, places, processes
 from benchmarks.faults.kinds import KINDS
 
+from degenerate import Page, execute
 from lthlib import records
 from lthlib.errors import RecordError
 from lthlib.records import open_store
@@ -187,8 +188,8 @@ def test_a_handful_of_kills(tmp_path: Path) -> None:
     assert result
     assert result["totals"]["kills"] == 2
     assert result["totals"]["differing_runs"] == result["totals"]["computed_twice"] == 0
-    assert "2 times a running study" in report.summary(result)
-    assert len(report.kinds_table(result).data) == 1
+    assert report.totals(result)["found"].sum() == 0
+    assert report.kinds(result)["times"].tolist() == [2]
 
 
 # -- the page -------------------------------------------------------------------------------------
@@ -216,28 +217,39 @@ def outcome() -> dict[str, Any]:
     }  # fmt: skip
 
 
-def test_the_page_counts_what_was_struck() -> None:
-    text = report.summary(outcome())
-    assert text.startswith("3 times a running study was struck")
-    assert "All 2 equal the uninterrupted run in every byte. Nothing else was found" in text
-    (row,) = report.kinds_table(outcome()).data.to_dict("records")
-    assert (row["times"], row["identical"], row["struck"]) == ("3", "2", "in a write, half 3")
-    phases = report.phases_table(outcome()).data
-    assert phases.iloc[-1].to_dict() == {"kind": "all", "training": "2", "writing a level": "1"}
+def page(found: dict[str, Any], folder: Path, monkeypatch: pytest.MonkeyPatch) -> Page:
+    (folder / "faults.json").write_text(json.dumps(found))
+    return execute("faults", monkeypatch, results=str(folder / "faults.json"))
 
 
-def test_the_page_does_not_hide_what_is_wrong() -> None:
+def test_the_page_counts_what_was_struck(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = page(outcome(), tmp_path, monkeypatch)
+    assert "a resume: **3**" in made.said[0] and "in every byte: **2**" in made.said[0]
+    (row,) = made.shown["kinds"].data.to_dict("records")
+    assert (row["times"], row["identical"], row["struck"]) == (3, 2, "in a write, half 3")
+    phases = made.shown["phases"].data
+    assert phases.iloc[-1].to_dict() == {"kind": "all", "training": 2, "writing a level": 1}
+    assert made.shown["totals"].data["found"].sum() == 0 and made.faults() == []
+
+
+def test_the_page_does_not_hide_what_is_wrong(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     bad = outcome()
     bad["totals"] |= {"differing_runs": 1, "stray": 2}
-    text = report.summary(bad)
-    assert "**1 of 2 differ from the uninterrupted run**" in text
-    assert "**Found as well: temporary files or forgotten parts (2).**" in text
-    assert "Nothing else" not in text
+    made = page(bad, tmp_path, monkeypatch)
+    assert "in every byte: **1**" in made.said[0]
+    found = made.shown["totals"].data.set_index("what")["found"]
+    assert found["runs that differ from the uninterrupted run"] == 1
+    assert found["temporary files or forgotten parts"] == 2 and found.sum() == 3
 
 
-def test_the_page_says_what_makes_it_and_refuses_damage(tmp_path: Path) -> None:
+def test_the_page_says_what_makes_it_and_refuses_damage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert report.read_faults(tmp_path / "faults.json") is None
-    assert "`python -m benchmarks.faults` does it" in report.summary(None)
+    absent = execute("faults", monkeypatch, results=str(tmp_path / "faults.json"))
+    assert "`python -m benchmarks.faults` does it" in absent.said[0] and not absent.shown
     path = tmp_path / "faults.json"
     for damaged in ("{", "[]", json.dumps({**outcome(), "kinds": {}})):
         path.write_text(damaged)

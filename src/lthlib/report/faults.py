@@ -1,4 +1,4 @@
-"""What a crash leaves: the outcome of `python -m benchmarks.faults` as tables and sentences."""
+"""What a crash leaves: the outcome of `python -m benchmarks.faults` as frames."""
 
 from __future__ import annotations
 
@@ -10,9 +10,6 @@ from typing import Any
 import pandas as pd
 
 from lthlib.errors import RecordError
-from lthlib.report.exhibits import Exhibit
-from lthlib.report.plain import plain_table
-from lthlib.report.words import counted, finished, listed
 
 Found = Mapping[str, Any]
 COMMAND = "python -m benchmarks.faults"
@@ -30,10 +27,6 @@ WRONG = {
     "unclear_ends": "ends without one clear line",
 }
 """What else is looked for, beside differing bytes; each counted."""
-_DISKS = {
-    "tmpfs": "a disk of its own (tmpfs) that was filled",
-    "injected": "writes that failed as on a full disk, since none could be mounted",
-}
 
 
 def read_faults(path: Path) -> Found | None:
@@ -54,101 +47,48 @@ def read_faults(path: Path) -> Found | None:
     return dict(found)
 
 
-@finished
-def summary(found: Found | None) -> str:
-    """What was done, and whether anything was lost, in a few sentences."""
-    if found is None:
-        return f"No faults have been tried yet: `{COMMAND}` does it."
-    total = found["totals"]
-    differing = total["differing_runs"]
-    same = (
-        f"All {total['runs']:,} equal the uninterrupted run in every byte"
-        if not differing
-        else f"**{differing:,} of {total['runs']:,} differ from the uninterrupted run**"
-    )
-    return (
-        f"{counted(total['kills'], 'time')} a running study was struck at a random moment and "
-        f"resumed, until all {counted(total['runs'], 'run')} were finished. {same}. "
-        f"{_what_else(total)} {_computed(total)}"
-    )
+def strikes(found: Found) -> pd.DataFrame:
+    """One row a strike: kind, victim, phase (of PHASES) and seconds of the study until then."""
+    return pd.DataFrame([hit for each in found["kinds"].values() for hit in each["hits"]])
 
 
-def _what_else(total: Mapping[str, int]) -> str:
-    """What was looked for beside differing bytes: all that was found, or that nothing was."""
-    wrong = [f"{thing} ({total[name]:,})" for name, thing in WRONG.items() if total[name]]
-    if wrong:
-        return f"**Found as well: {listed(wrong)}.**"
-    return f"Nothing else was found: no {', no '.join(WRONG.values())}."
+def kinds(found: Found) -> pd.DataFrame:
+    """One row a kind of fault: kind, about, times, struck, studies, runs, identical, else.
 
-
-def _computed(total: Mapping[str, int]) -> str:
-    return (
-        f"{counted(total['levels_trained'], 'level')} were trained; "
-        f"{total['levels_given_up']:,} more had been begun when a strike came, and were trained "
-        "again from their start."
-    )
-
-
-def kinds_table(found: Found) -> Exhibit:
-    """One row per kind of fault: how often, on how many runs, and how many of them differ."""
-    rows = [
+    struck: by how many victims of which sort; identical: runs of which every file equals the
+    uninterrupted run's; else: how much of WRONG was found.
+    """
+    struck = strikes(found).groupby("kind")["victim"]
+    return pd.DataFrame(
         {
-            "what happens": each["about"].replace("`", ""),
-            "times": f"{len(each['hits']):,}",
-            "struck": _victims(each),
-            "studies": f"{each['studies']:,}",
-            "runs": f"{each['runs']:,}",
-            "identical": f"{each['runs'] - each['differing_runs']:,}",
-            "anything else": f"{sum(each['findings'][name] for name in WRONG):,}",
+            "kind": name,
+            "about": each["about"].replace("`", ""),
+            "times": len(each["hits"]),
+            "struck": ", ".join(
+                f"{victim} {count}"
+                for victim, count in struck.get_group(name).value_counts(sort=False).items()
+            ),
+            "studies": each["studies"],
+            "runs": each["runs"],
+            "identical": each["runs"] - each["differing_runs"],
+            "else": sum(each["findings"][what] for what in WRONG),
         }
-        for each in found["kinds"].values()
-    ]
-    caption = (
-        "Faults at random moments, each followed by a resume; a study may be struck several times "
-        "before it is left to finish. Identical: runs of which every file equals the uninterrupted "
-        f"run's. Compared were {found['about']['comparison']}. Anything else: "
-        f"{'; '.join(WRONG.values())}. {_disks(found)}{about(found)}"
+        for name, each in found["kinds"].items()
     )
-    return plain_table(pd.DataFrame(rows), caption)
 
 
-def phases_table(found: Found) -> Exhibit:
-    """How many strikes of each kind fell on each phase of a study."""
-    hits = [hit for each in found["kinds"].values() for hit in each["hits"]]
-    seen = [phase for phase in PHASES if any(hit["phase"] == phase for hit in hits)]
-    rows = []
-    for name, each in {**found["kinds"], "all": {"hits": hits}}.items():
-        counts = pd.Series([hit["phase"] for hit in each["hits"]]).value_counts()
-        rows.append({"kind": name, **{phase: f"{counts.get(phase, 0):,}" for phase in seen}})
-    caption = (
-        "Where the study stood when it was struck, from what its processes had noted on disk. "
-        "Moments were drawn uniformly over the work of an uninterrupted study, in measured "
-        "processor seconds, over the writes that were left, or over the room that was left on a "
-        f"disk, with the seed {found['about']['seed']}; those that came after its end do not "
-        "count. Start-up is long beside so small a study: packages are imported. After the "
-        f"records: the notebook reads them, or processes end. {about(found)}"
-    )
-    return plain_table(pd.DataFrame(rows), caption)
+def phases(found: Found) -> pd.DataFrame:
+    """How many strikes of each kind, and of all, fell on each phase that was struck."""
+    counts = pd.crosstab(strikes(found)["kind"], strikes(found)["phase"])
+    seen = [phase for phase in PHASES if phase in counts]
+    table = counts.reindex(index=list(found["kinds"]), columns=seen)
+    table.loc["all"] = table.sum()
+    return table.rename_axis(index="kind", columns=None).reset_index()
 
 
-def _victims(each: Found) -> str:
-    counts = pd.Series([hit["victim"] for hit in each["hits"]]).value_counts(sort=False)
-    return ", ".join(f"{victim} {count}" for victim, count in counts.items())
-
-
-def _disks(found: Found) -> str:
-    disks = [_DISKS.get(disk, disk) for disk in found["about"].get("disks", ())]
-    return f"A full disk is {listed(disks)}. " if disks else ""
-
-
-def about(found: Found) -> str:
-    """When, on what and on which study it was done."""
-    how = found["about"]
-    study = how["study"]
-    small = " A small check that everything runs, not the whole." if how["small"] else ""
-    return (
-        f"Done on {how['made'][:10]} in {how['seconds'] / 60:.0f} minutes on "
-        f"{how['hardware']['processor']} with torch {how['versions']['torch']}, on a study of "
-        f"{study['levels']} pruned levels and {counted(study['train_items'], 'training item')}."
-        f"{small}"
-    )
+def totals(found: Found) -> pd.DataFrame:
+    """What was looked for after all resumes, and how often it was found: what, found."""
+    total = found["totals"]
+    wrong = {"runs that differ from the uninterrupted run": total["differing_runs"]}
+    wrong |= {thing: total[name] for name, thing in WRONG.items()}
+    return pd.DataFrame({"what": list(wrong), "found": list(wrong.values())})
