@@ -25,7 +25,7 @@ stores: list = ["records/local", "records/shipped", "records/reference"]  # wher
 # %% tags=["hide-input"]
 from lthlib.packs import PackedStore, store_at
 from lthlib.report import status
-from lthlib.report.show import number, say, show
+from lthlib.report.show import number, say, show, table
 from lthlib.report.words import in_bytes
 from lthlib.study import check_parameters
 
@@ -38,19 +38,31 @@ whole = {name: store for name, store in opened.items() if name not in packed}
 # ## Studies
 
 # %% tags=["hide-input"]
-show(status.studies_table(opened), "studies")
+show(
+    table(status.studies(opened)),
+    "studies",
+    "Studies with finished runs, and what they took together. Settings that are not named have "
+    "their default value, which the page on parameters gives.",
+)
 
 # %% [markdown]
 # ## Runs
 #
-# Packed runs stand in a table of their own, study by study.
+# Times are in UTC. All files of all runs were checked against their SHA-256 when this page was
+# made. "Since then" compares what a run was made with to what is installed now. Packed runs stand
+# in a table of their own, study by study.
 
 # %% tags=["hide-input"]
-show(status.runs_table(whole), "runs")
+show(table(status.runs(whole)), "runs", "Every finished run.")
 
 # %% tags=["hide-input"]
 if packed:
-    show(status.packs_table(packed), "packs")
+    show(
+        table(status.packs(packed)),
+        "packs",
+        "Every packed study, from the first run that was finished to the last. Where runs of one "
+        "study differ, all their commits, hardware and versions are named.",
+    )
 reference = packed.get("records/reference")
 if reference is not None and reference.runs():
     number("bytes-a-run", in_bytes(status.bytes_a_run(reference)))  # for the page on records
@@ -59,8 +71,14 @@ if reference is not None and reference.runs():
 # ## The same numbers again?
 
 # %% tags=["hide-input"]
-repeated = status.repeated_table(*list(whole.values())[:2])
+repeated = status.repeated(*list(whole.values())[:2])
 if repeated is None:
     say("No run was made both here and for the repository, so there is nothing to compare yet.")
 else:
-    show(repeated, "repeated")
+    show(
+        table(repeated),
+        "repeated",
+        "Runs made here that also come with the repository: share of answers that are the same, "
+        "over all items, decisions, branches and stages, and for each level from dense on. Other "
+        "processors and versions round differently, and training makes much of it.",
+    )

@@ -89,17 +89,17 @@ def test_groups_differ_in_the_model_alone(tmp_path: Path, study: Study) -> None:
 def test_status_says_what_was_run_and_what_has_changed_since(tmp_path: Path, study: Study) -> None:
     store = RecordStore(tmp_path)
     write(store, study)
-    table = status.studies_table({"here": store}).data.iloc[0]
+    table = status.studies({"here": store}).iloc[0]
     assert table["study"] == study.name and table["seeds"] == "0, 1"
     assert table["settings"] == "epochs 7, levels 1, model lxmert"
-    run = status.runs_table({"here": store}).data.iloc[1]
+    run = status.runs({"here": store}).iloc[1]
     assert run["run"] == study.run_id(1) and run["minutes"] == "4.5"
     assert run["made"] == "2026-01-02 03:04" and run["commit"] == "cccccccccc+changes"
     assert "torch 0.0.1 is now " in run["since then"]
     assert "its start weights are no longer those that ship" in run["since then"]
     assert "lab now computes" not in run["since then"]
     with pytest.raises(RecordError, match="make report"):
-        status.runs_table({"here": RecordStore(tmp_path / "empty")})
+        status.runs({"here": RecordStore(tmp_path / "empty")})
 
 
 def test_files_are_whole_only_once_they_were_checked(tmp_path: Path, study: Study) -> None:
@@ -108,7 +108,7 @@ def test_files_are_whole_only_once_they_were_checked(tmp_path: Path, study: Stud
     damaged = tmp_path / study.run_id(1) / "curves.parquet"
     damaged.write_bytes(damaged.read_bytes()[:-1] + b"?")
     with pytest.raises(RecordError, match=r"s1/curves.parquet is damaged: its SHA-256") as caught:
-        status.runs_table({"here": store})
+        status.runs({"here": store})
     assert "\n" not in str(caught.value)
 
 
@@ -118,11 +118,11 @@ def test_packed_studies_say_what_they_were_made_with(tmp_path: Path) -> None:
     pack([run], shipped_store(), Files(tmp_path))
     store = store_at(tmp_path)
     assert isinstance(store, PackedStore)
-    rows = status.packs_table({"reference": store}).data
+    rows = status.packs({"reference": store})
     sizes = sum(path.stat().st_size for path in tmp_path.rglob("*") if path.is_file())
     assert status.bytes_a_run(store) == sizes / len(store.runs())
     assert len(rows) == 1
-    row, made = rows.iloc[0], status.runs_table({"shipped": shipped_store()}).data
+    row, made = rows.iloc[0], status.runs({"shipped": shipped_store()})
     same = made[made["run"] == run].iloc[0]
     assert (row["study"], row["seeds"]) == (study.name, str(study.seeds[0]))
     for column in ("commit", "made", "hardware", "versions", "since then", "files"):
@@ -130,9 +130,9 @@ def test_packed_studies_say_what_they_were_made_with(tmp_path: Path) -> None:
     damaged = next((tmp_path / study.name).glob("curves.*.parquet"))
     damaged.write_bytes(damaged.read_bytes()[:-1] + b"?")
     with pytest.raises(RecordError, match=r"curves\..*parquet is damaged: its SHA-256"):
-        status.packs_table({"reference": store})
+        status.packs({"reference": store})
     with pytest.raises(RecordError, match="no pack holds a finished run"):
-        status.packs_table({})
+        status.packs({})
 
 
 def test_minutes_are_those_of_all_sessions(study: Study) -> None:
@@ -153,11 +153,11 @@ def test_a_lab_that_computes_other_numbers_is_a_change(study: Study, then: int |
 def test_repeated_runs_are_compared_answer_by_answer(tmp_path: Path, study: Study) -> None:
     local, shipped = RecordStore(tmp_path / "local"), RecordStore(tmp_path / "shipped")
     write(shipped, study)
-    assert status.repeated_table(local, shipped) is None
+    assert status.repeated(local, shipped) is None
     write(local, study, flip=10)  # of 50 at level 0, of 100 in all
-    exhibit = status.repeated_table(local, shipped)
-    assert exhibit is not None
-    row = exhibit.data.iloc[0]
+    same = status.repeated(local, shipped)
+    assert same is not None
+    row = same.iloc[0]
     assert (row["answers"], row["same"]) == ("100", "90.00 %")
     assert row["same, level by level"] == "80.00 %, 100 %"
 

@@ -19,15 +19,13 @@ import lthlib
 from lthlib.errors import RecordError
 from lthlib.packs import PackedStore
 from lthlib.records import LAB_FORMAT, RecordStore
-from lthlib.report.exhibits import Exhibit
-from lthlib.report.plain import plain_table
 from lthlib.study import Study
 
 Stores = Mapping[str, RecordStore]
 KEY = ["level", "branch", "stage", "item", "decision"]
 
 
-def studies_table(stores: Stores) -> Exhibit:
+def studies(stores: Stores) -> pd.DataFrame:
     """One row per study and store: its seeds, and every setting that differs from the default."""
     rows: dict[tuple[str, str], dict[str, Any]] = {}
     for where, name, about in _runs(stores):
@@ -40,14 +38,10 @@ def studies_table(stores: Stores) -> Exhibit:
         row["seeds"] = f"{row['seeds']}, {about['seed']}".removeprefix(", ")
         row["minutes"] += _minutes(about)
     table = pd.DataFrame(list(rows.values()))
-    return plain_table(
-        table.assign(minutes=table["minutes"].map("{:.0f}".format)),
-        "Studies with finished runs, and what they took together. Settings that are not named have "
-        "their default value, which the page on parameters gives.",
-    )
+    return table.assign(minutes=table["minutes"].map("{:.0f}".format))
 
 
-def runs_table(stores: Stores) -> Exhibit:
+def runs(stores: Stores) -> pd.DataFrame:
     """One row per run: when, how long, on what, with which versions, and what has changed since.
 
     Raises RecordError that names the first damaged file of any run.
@@ -68,24 +62,19 @@ def runs_table(stores: Stores) -> Exhibit:
                 "versions": _versions(about),
             }
         )
-    return plain_table(
-        pd.DataFrame(rows),
-        "Every finished run; times in UTC. All files of all runs were checked against their "
-        "SHA-256 when this page was made. 'Since then' compares what a run was made with to what "
-        "is installed now.",
-    )
+    return pd.DataFrame(rows)
 
 
-def packs_table(stores: Mapping[str, PackedStore]) -> Exhibit:
+def packs(stores: Mapping[str, PackedStore]) -> pd.DataFrame:
     """The same of packed runs, one row per study: what its runs share stands once.
 
     Each pack is verified once. Raises RecordError that names the first damaged file.
     """
     rows = []
     for where, store in stores.items():
-        for study, runs in store.packed().items():
-            store.verify(runs[0])  # the files of a pack are those of all its runs
-            about = sorted((store.study(run) for run in runs), key=lambda run: run["seed"])
+        for study, held in store.packed().items():
+            store.verify(held[0])  # the files of a pack are those of all its runs
+            about = sorted((store.study(run) for run in held), key=lambda run: run["seed"])
             made = sorted(run["finished"] for run in about)
             rows.append(
                 {
@@ -102,13 +91,7 @@ def packs_table(stores: Mapping[str, PackedStore]) -> Exhibit:
             )
     if not rows:
         raise RecordError("no pack holds a finished run: name a store of packs")
-    return plain_table(
-        pd.DataFrame(rows),
-        "Every packed study; times in UTC, from the first run that was finished to the last. Where "
-        "runs of one study differ, all their commits, hardware and versions are named. All files "
-        "of all packs were checked against their SHA-256 when this page was made. 'Since then' "
-        "compares what runs were made with to what is installed now.",
-    )
+    return pd.DataFrame(rows)
 
 
 def bytes_a_run(store: PackedStore) -> float:
@@ -134,7 +117,7 @@ def _versions(about: Mapping[str, Any]) -> str:
     return ", ".join(f"{package} {number}" for package, number in about["versions"].items())
 
 
-def repeated_table(local: RecordStore, shipped: RecordStore) -> Exhibit | None:
+def repeated(local: RecordStore, shipped: RecordStore) -> pd.DataFrame | None:
     """Runs that both stores hold: how many of their answers are the same; None without any."""
     both = [name for name in local.runs() if shipped.has(name)]
     if not both:
@@ -156,12 +139,7 @@ def repeated_table(local: RecordStore, shipped: RecordStore) -> Exhibit | None:
                 "same, level by level": ", ".join(_share(share) for share in same),
             }
         )
-    return plain_table(
-        pd.DataFrame(rows),
-        "Runs made here that also come with the repository: share of answers that are the same, "
-        "over all items, decisions, branches and stages, and for each level from dense on. Other "
-        "processors and versions round differently, and training makes much of it.",
-    )
+    return pd.DataFrame(rows)
 
 
 def _runs(stores: Stores) -> list[tuple[str, str, dict[str, Any]]]:
