@@ -19,7 +19,7 @@ SILENT = {
 GOALS = {"src/lthlib": 12_000, "src/lthlib/lab": 5_500, "src/lthlib/report": 4_500, "tests": 14_000}
 """What a room may grow to once it is in order."""
 CEILINGS = {
-    "src/lthlib": 25_900, "src/lthlib/lab": 7_100, "src/lthlib/report": 14_950,
+    "src/lthlib": 25_780, "src/lthlib/lab": 7_100, "src/lthlib/report": 14_850,
     "src/lthlib/book": 660, "src/lthlib/workflow": 1_750, "tests": 17_700, "benchmarks": 2_650,
 }  # fmt: skip
 """What no room may exceed today; each falls with what is taken out, and never rises."""
@@ -46,7 +46,7 @@ def size_of(room: str) -> int:
     return sum(map(lines_of_code, (ROOT / room).rglob("*.py")))
 
 
-DOORS = {"-> Exhibit": 110, "*_sentence": 74, "drawn by hand": 85}
+DOORS = {"-> Exhibit": 98, "*_sentence": 74, "drawn by hand": 85}
 """What of the report half is still a closed door, at the most: each falls to 0, and never rises.
 
 -> Exhibit: functions that return a finished exhibit instead of a frame, outside show and shared.

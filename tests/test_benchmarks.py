@@ -104,14 +104,14 @@ def test_a_gpu_measures_what_is_its_own() -> None:
 
 
 TABLES = {  # the other parts are measured by tests of their own
-    "steps": (report.steps_table, report.kernels_table),
-    "vsr": (report.study_table,),
-    "ladder": (report.ladder_table,),
-    "cores": (report.cores_table,),
-    "together": (report.together_table,),
-    "masks": (report.masks_table,),
-    "pruning": (report.pruning_table,),
-    "streaming": (report.streaming_table,),
+    "steps": (report.steps, report.kernels),
+    "vsr": (report.study,),
+    "ladder": (report.ladder,),
+    "cores": (report.cores,),
+    "together": (report.together,),
+    "masks": (report.masks,),
+    "pruning": (report.pruning,),
+    "streaming": (report.streaming,),
 }
 
 
@@ -126,9 +126,7 @@ def test_one_command_writes_one_file(tmp_path: Path) -> None:
     assert all(part["small"] for part in found["about"]["parts"].values())
     for tables in TABLES.values():
         for table in tables:
-            made = table(found)
-            assert not made.data.empty
-            assert "A small check" in made.caption
+            assert not table(found).empty
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is read from /proc")

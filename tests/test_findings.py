@@ -238,48 +238,37 @@ FOUND = {
 }  # fmt: skip
 
 
-def test_benchmarks_become_tables(tmp_path: Path) -> None:
+def test_benchmarks_become_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert benchmarks.read_benchmarks(tmp_path) == {}
     (tmp_path / "cpu.json").write_text(json.dumps(FOUND))
-    found = benchmarks.read_benchmarks(tmp_path)["cpu"]
-    masks, ladder, pruning, steps, kernels, study, cores, together = (
-        make(found)
-        for make in (
-            benchmarks.masks_table, benchmarks.ladder_table, benchmarks.pruning_table,
-            benchmarks.steps_table, benchmarks.kernels_table, benchmarks.study_table,
-            benchmarks.cores_table, benchmarks.together_table,
-        )
-    )  # fmt: skip
-    for exhibit in (masks, pruning, kernels, together):
-        assert exhibit.data.iloc[0]["ratio of medians"] == "0.500 (0.300 to 0.600)"
-    for exhibit in (ladder, steps, cores):
-        assert exhibit.data.iloc[0]["against plain loop"] == "0.50 (0.30 to 0.60)"
-    for exhibit in (masks, ladder, pruning, steps, kernels, study, cores, together):
-        assert "a processor" in exhibit.caption and "too short" in exhibit.caption
+    page = execute("costs", monkeypatch, results=str(tmp_path))
+    names = ("masks", "pruning", "kernels", "together", "ladder", "steps", "cores", "study")
+    made = {name: page.shown[f"{name}-cpu"] for name in names}
+    for name, exhibit in made.items():
+        assert "a processor" in exhibit.caption and "too short" in exhibit.caption, name
         assert "abcdef0" in exhibit.caption
-    assert ladder.data.iloc[0]["peak memory, MB"] == "ours 1, Lightning 2"
+    rows = {name: exhibit.data for name, exhibit in made.items()}
+    for name in names[:4]:
+        assert rows[name].iloc[0]["ratio of medians"] == "0.500 (0.300 to 0.600)"
+    for name in names[4:7]:
+        assert rows[name].iloc[0]["against plain loop"] == "0.50 (0.30 to 0.60)"
+    assert rows["ladder"].iloc[0]["peak memory, MB"] == "ours 1, Lightning 2"
     for layout in ("one process of ours", "plain loop in processes"):
-        assert cores.data.iloc[0][f"against {layout}"] == "0.50 (0.30 to 0.60)"
+        assert rows["cores"].iloc[0][f"against {layout}"] == "0.50 (0.30 to 0.60)"
     # The loop alone: with the kernels that the peers have too.
-    assert steps.data["kernels"].tolist() == ["fused", "plain"]
-    assert steps.data.iloc[1]["against plain loop"] == "0.97 (0.30 to 0.60)"
-    assert steps.data.iloc[1]["share of the peak"] == "50%"
-    assert "more by operations" not in study.caption
-    more = benchmarks.study_table({**found, "vsr": {**found["vsr"], "evaluation_share": 0.095}})
-    assert "is 10% more by operations" in more.caption
-    assert pruning.data.iloc[0]["masks differ in"] == "2 weights, 0 of them no ties"
-    assert pruning.data.iloc[1]["extra memory over scores"] == "1.50"
-    for exhibit in (masks, ladder, pruning, steps, kernels, study, cores, together):
-        assert not exhibit.table.isna().any(axis=None), "a cell that says nan"
-    # 4e10 operations in a second of a machine that does 1e11.
-    assert steps.data.iloc[0]["share of the peak"] == "40%"
-    assert steps.data.iloc[0]["items a second"] == "10"
-    assert study.data.iloc[0]["share of the peak"] == "25%"
-    assert "390 fine-tunings" in study.caption and "6.5 hours" in study.caption
-    assert benchmarks.what_is_there({"cpu": found}) == [
-        "Nothing has been measured on a GPU yet: `make bench` on such a machine does it, and the "
-        "tables below then get its figures."
-    ]
+    assert rows["steps"]["kernels"].tolist() == ["fused", "plain"]
+    assert rows["steps"].iloc[1]["against plain loop"] == "0.97 (0.30 to 0.60)"
+    # 4e10 and 5e10 operations in a second of a machine that does 1e11.
+    assert rows["steps"]["share of the peak"].tolist() == ["40%", "50%"]
+    assert rows["steps"].iloc[0]["items a second"] == "10"
+    assert rows["study"].iloc[0]["share of the peak"] == "25%"
+    assert "390 fine-tunings" in made["study"].caption and "6.5 hours" in made["study"].caption
+    assert "more by operations" not in made["study"].caption
+    assert rows["pruning"].iloc[0]["masks differ in"] == "2 weights, 0 of them no ties"
+    assert rows["pruning"].iloc[1]["extra memory over scores"] == "1.50"
+    assert page.faults() == []
+    assert any("Nothing has been measured on a GPU yet" in line for line in page.said)
+    assert "Not measured yet: `python -m benchmarks --only writing` does it." in page.said
     (tmp_path / "cpu.json").write_text("{")
     with pytest.raises(RecordError, match=r"cpu.json is damaged: run `make bench` again"):
         benchmarks.read_benchmarks(tmp_path)

@@ -1,4 +1,7 @@
-"""Benchmarks as tables: ratios of two ways, taken within one run of `python -m benchmarks`."""
+"""Benchmarks as frames of text: ratios of two ways within one run of `python -m benchmarks`.
+
+Each function takes the results of one device.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +13,7 @@ from typing import Any
 import pandas as pd
 
 from lthlib.errors import RecordError
-from lthlib.report.exhibits import Exhibit, model_name
-from lthlib.report.plain import plain_table
+from lthlib.report.exhibits import model_name
 
 Found = Mapping[str, Any]
 OTHER = ("faults", "slurm")
@@ -31,20 +33,7 @@ def read_benchmarks(folder: Path) -> dict[str, Found]:
     return found
 
 
-DEVICES = {"cpu": "on a processor", "cuda": "on a GPU"}
-
-
-def what_is_there(found: Mapping[str, Found]) -> list[str]:
-    """A sentence for each device that has not been measured."""
-    return [
-        f"Nothing has been measured {words} yet: `make bench` on such a machine does it, and the "
-        "tables below then get its figures."
-        for device, words in DEVICES.items()
-        if device not in found
-    ]
-
-
-def steps_table(found: Found) -> Exhibit:
+def steps(found: Found) -> pd.DataFrame:
     """An epoch of dense training: this library against three peers, and against the peak."""
     rows = []
     for size, models in found["steps"].items():
@@ -64,21 +53,10 @@ def steps_table(found: Found) -> Exhibit:
                         **_against(_of_kernels(each, kernels)),
                     }
                 )
-    kinds = sorted({m["precision"] for models in found["steps"].values() for m in models.values()})
-    caption = (
-        f"An epoch of dense training in {' and '.join(kinds)}, tiny models on digits, base-size "
-        "ones on made-up items of VSR's size (36 regions of 2,048 numbers, captions padded to 30, "
-        "about as VSR's authors pad them). Kernels: first what the presets use there; the peers "
-        "compute with the models' own, which are the plain ones, so that plain rows tell the loop "
-        "alone. Fused ones also cut padding, which a peer's user could do as well. "
-        "Share of the peak: operations of matrix products, forwards and backwards, a second, over "
-        f"the most that a square matrix product reached in the same run ({_peak(found)}). {PEERS} "
-        f"{RATIOS} {about(found, 'steps')}"
-    )
-    return plain_table(pd.DataFrame(rows), caption)
+    return pd.DataFrame(rows)
 
 
-def kernels_table(found: Found) -> Exhibit:
+def kernels(found: Found) -> pd.DataFrame:
     """The library's own ways of computing one epoch, against its plain kernels."""
     rows = [
         {"size": size, "model": model_name(model), "kernels": kernels, **_ratio(ratio)}
@@ -86,15 +64,10 @@ def kernels_table(found: Found) -> Exhibit:
         for model, each in models.items()
         for kernels, ratio in each["kernels"].items()
     ]
-    caption = (
-        "The same epochs by this library's other kernels, against its plain ones: fused (attention "
-        "in one kernel, batches cut to their longest item) and, on a GPU, compiled besides "
-        f"(torch.compile). {RATIOS} {about(found, 'steps')}"
-    )
-    return plain_table(pd.DataFrame(rows), caption)
+    return pd.DataFrame(rows)
 
 
-def study_table(found: Found) -> Exhibit:
+def study(found: Found) -> pd.DataFrame:
     """What the fine-tunings of the main source's study of VSR take."""
     part = found["vsr"]
     rows = [
@@ -106,16 +79,7 @@ def study_table(found: Found) -> Exhibit:
         }
         for model, each in part["models"].items()
     ]
-    counted = {each["items"] for each in part["models"].values()}
-    whole = all(each["whole"] for each in part["models"].values())
-    how = "measured whole" if whole else f"reckoned from {max(counted)} items"
-    caption = (
-        f"A base-size fine-tuning on items of VSR's number and size, an epoch {how}. At the mean "
-        f"of these, the {part['fine_tunings']} fine-tunings of the main source's study of VSR take "
-        f"{_hours(part['study_seconds'])} on this machine; the source gives 3.5 hours for one run "
-        f"of one model. {_beside(part)}{about(found, 'vsr')}"
-    )
-    return plain_table(pd.DataFrame(rows), caption)
+    return pd.DataFrame(rows)
 
 
 def _of_kernels(each: Found, kernels: str) -> Found:
@@ -123,16 +87,7 @@ def _of_kernels(each: Found, kernels: str) -> Found:
     return each if kernels == each["usual"] else {"against": each["plain_against"]}
 
 
-def _beside(part: Found) -> str:
-    if "evaluation_share" not in part:
-        return ""
-    return (
-        "Steps alone: answering the validation items after each epoch, and all held-out items at "
-        f"the end, is {part['evaluation_share']:.0%} more by operations. "
-    )
-
-
-def ladder_table(found: Found) -> Exhibit:
+def ladder(found: Found) -> pd.DataFrame:
     """A ladder as the main source ran it, by this library and by three peers, on one core."""
     rows = [
         {
@@ -146,14 +101,10 @@ def ladder_table(found: Found) -> Exhibit:
         }
         for model, each in found["ladder"].items()
     ]
-    caption = (
-        "A tiny ladder of the protocol as_published (three rounds of training and pruning for each "
-        f"of two amounts) with one thread. {PEERS} {RATIOS} {about(found, 'ladder')}"
-    )
-    return plain_table(pd.DataFrame(rows), caption)
+    return pd.DataFrame(rows)
 
 
-def cores_table(found: Found) -> Exhibit:
+def cores(found: Found) -> pd.DataFrame:
     """The same ladders by the whole machine."""
     part = found["cores"]
     rows = [
@@ -164,32 +115,20 @@ def cores_table(found: Found) -> Exhibit:
         }
         for model, each in part["models"].items()
     ]
-    caption = (
-        f"The same ladders on all {part['cores']} cores: this library runs a process of one thread "
-        "on each, as `lth run` does; one process of ours, and of each peer, as it is used, has as "
-        "many threads as there are cores. Against a peer in processes: laid out as ours, which "
-        "its users would have to do themselves; that ratio tells what the loop alone does. Seconds "
-        "are those of the machine for each ladder. "
-        f"{PEERS} {RATIOS} {about(found, 'cores')}"
-    )
-    return plain_table(pd.DataFrame(rows), caption)
+    return pd.DataFrame(rows)
 
 
-def together_table(found: Found) -> Exhibit:
+def together(found: Found) -> pd.DataFrame:
     """Tiny models trained at once, against one after another."""
     rows = [
         {"model": model_name(model), "models at once": count, **_ratio(each)}
         for model, blocks in found["together"].items()
         for count, each in blocks.items()
     ]
-    caption = (
-        "An epoch of several tiny models trained at once (a study's `together`), against the same "
-        f"models one after another. {RATIOS} {about(found, 'together')}"
-    )
-    return plain_table(pd.DataFrame(rows), caption)
+    return pd.DataFrame(rows)
 
 
-def masks_table(found: Found) -> Exhibit:
+def masks(found: Found) -> pd.DataFrame:
     """A training step with half of the prunable weights masked, against a dense one."""
     rows = [
         {
@@ -201,21 +140,12 @@ def masks_table(found: Found) -> Exhibit:
         for size, models in found["masks"].items()
         for model, each in models.items()
     ]
-    title = "A training step with half of the prunable weights masked, against a dense one"
-    return _table(rows, found, "masks", title)
+    return pd.DataFrame(rows)
 
 
-def pruning_table(found: Found) -> Exhibit:
+def pruning(found: Found) -> pd.DataFrame:
     """Exact global pruning against `torch.nn.utils.prune.global_unstructured`."""
-    caption = (
-        "Global magnitude pruning to half, this library against "
-        "torch.nn.utils.prune.global_unstructured; at the larger size a processor runs the library "
-        "alone, since torch's way needs several times as much memory and minutes. Extra memory: "
-        "above the weights, scores and masks included. "
-        f"{RATIOS} {about(found, 'pruning')}"
-    )
-    rows = pd.DataFrame(map(_pruning_row, found["pruning"].values())).fillna("")
-    return plain_table(rows, caption)
+    return pd.DataFrame(map(_pruning_row, found["pruning"].values())).fillna("")
 
 
 def _pruning_row(each: Found) -> dict[str, str]:
@@ -237,7 +167,7 @@ def _pruning_row(each: Found) -> dict[str, str]:
     }
 
 
-def streaming_table(found: Found) -> Exhibit:
+def streaming(found: Found) -> pd.DataFrame:
     """Memory and time of reading questions and regions at VQA v2's size."""
     part = found["streaming"]["streaming"]
     rows = [
@@ -248,18 +178,7 @@ def streaming_table(found: Found) -> Exhibit:
         }
         for name in ("first reading", "next reading", "batches")
     ]
-    against = found["streaming"]["table"]["ratio"]
-    caption = (
-        f"{part['questions']:,} questions with the regions of {part['images']:,} images, made up "
-        f"at VQA v2's size: the store has {part['store_bytes'] / 1e9:.1f} GB in a sparse file that "
-        "reads as zeros, so that this tells memory, not the speed of a disk. First reading: from "
-        "the archives; next reading: from what was kept of them. A batch of 64 random questions "
-        f"with the worth of {part['answers']:,} answers takes {1000 * part['batch_seconds']:.0f} "
-        "ms (median). The same batches of 256 images from a store take "
-        f"{against['ratio_of_medians']:.3f} times as long as from LXMERT's table (medians; "
-        f"{against['ratio_of_minima']:.3f} of minima). {about(found, 'streaming')}"
-    )
-    return plain_table(pd.DataFrame(rows), caption)
+    return pd.DataFrame(rows)
 
 
 def about(found: Found, part: str) -> str:
@@ -275,20 +194,11 @@ def about(found: Found, part: str) -> str:
     )
 
 
-RATIOS = (
-    "Ratios are of seconds, ours over theirs: below 1 the first is faster. The one of medians, in "
-    "brackets the lowest and highest of all turns; the ways took turns within one run."
-)
 _PEER = {"ours": "ours", "lightning": "Lightning", "loop": "plain loop", "trainer": "Trainer"}
 _LAYOUTS = {
     "threads": "one process of ours",
     **{f"{peer}, processes": f"{name} in processes" for peer, name in _PEER.items()},
 }
-PEERS = (
-    "Lightning: pytorch-lightning's loop with its pruning callback, the main source's way; plain "
-    "loop: a DataLoader and torch.nn.utils.prune, the VSR authors' way; Trainer: Hugging Face's. "
-    "All with the same model, items, batch size and precision."
-)
 
 
 def _against(each: Found, names: Mapping[str, str] = _PEER) -> dict[str, str]:
@@ -303,30 +213,12 @@ def _times(seconds: Found) -> str:
     return f"{seconds['min']:.3g}, {seconds['median']:.3g}"
 
 
-def _peak(found: Found) -> str:
-    return ", ".join(f"{peak / 1e12:.3g} TFLOP/s in {kind}" for kind, peak in found["peak"].items())
-
-
 def _rounded(number: float) -> str:
     return f"{number:,.0f}" if number >= 100 else f"{number:.3g}"
 
 
 def _share(found: Found, speed: float, precision: str) -> str:
     return f"{speed / found['peak'][precision]:.0%}"
-
-
-def _hours(seconds: float) -> str:
-    minutes = seconds / 60
-    return f"{minutes:.0f} minutes" if minutes < 120 else f"{minutes / 60:,.1f} hours"
-
-
-def _table(rows: list[dict[str, str]], found: Found, part: str, title: str) -> Exhibit:
-    caption = (
-        f"{title}. Ratios below 1 mean that the first is faster. Of the ratio the table gives the "
-        "one of medians, the one of minima, and in brackets the lowest and highest of all turns; "
-        f"the two ways took turns. {about(found, part)}"
-    )
-    return plain_table(pd.DataFrame(rows), caption)
 
 
 def _ratio(each: Found) -> dict[str, str]:
@@ -345,11 +237,7 @@ def _seconds(each: Found, ours: str, theirs: str) -> dict[str, str]:
     }
 
 
-def _megabytes(peak: Mapping[str, float], ours: str, theirs: str) -> str:
-    return f"{peak[ours] / 1e6:,.0f} against {peak[theirs] / 1e6:,.0f}"
-
-
-def report_table(found: Found) -> Exhibit:
+def report(found: Found) -> pd.DataFrame:
     """Time and memory of a report as its records grow."""
     part = found["report"]
     kinds = {
@@ -372,24 +260,10 @@ def report_table(found: Found) -> Exhibit:
         for name, kind in kinds.items()
         for runs, each in part[name].items()
     ]  # fmt: skip
-    form = part["form"]
-    slopes = ", ".join(
-        f"{part[f'growth of {kind}']['seconds']:.2f} for {kind}" for kind in ("runs", "packs")
-    )
-    caption = (
-        f"Runs made up after those of the preset quick: studies of {form['seeds']} seeds, each run "
-        f"with {form['levels']} levels, {form['records']} records of {form['items']:,} test items "
-        f"and {form['bytes'] / 1e6:.2f} MB. Check: every file against its SHA-256, as `lth verify` "
-        "does. Read and measure: quality, agreements, the gate, fidelity between all records of a "
-        "study, and its floor. Judge: every test of the verdicts. Each line is a fresh process, "
-        "nothing is kept from one to the next, and the files lie in the page cache. Memory is that "
-        "of all its processes beside the page cache. Seconds grow with the number of runs to the "
-        f"power {slopes} (slope in logarithms; 1 is linear). {about(found, 'report')}"
-    )
-    return plain_table(pd.DataFrame(rows), caption)
+    return pd.DataFrame(rows)
 
 
-def writing_table(found: Found) -> Exhibit:
+def writing(found: Found) -> pd.DataFrame:
     """What writing records takes of a run."""
     part = found["writing"]
     computed = part["seconds"]["training and evaluation"]
@@ -405,11 +279,4 @@ def writing_table(found: Found) -> Exhibit:
     total = part["share"] * computed
     share = f"{100 * part['share']:.2f}"
     rows.append({"written": "all", "seconds": f"{total:.2f}", list(rows[0])[2]: share})
-    caption = (
-        f"Records of one run of {model_name(part['model'])} as in the preset quick: "
-        f"{part['levels']} levels, {part['trainings']} trainings of {part['epochs']} epochs, "
-        f"{part['bytes'] / 1e6:.2f} MB. Seconds from a finished level to its seal on the disk, the "
-        f"wait for the disk included, beside {computed:,.1f} s of training and evaluation. "
-        f"{about(found, 'writing')}"
-    )
-    return plain_table(pd.DataFrame(rows), caption)
+    return pd.DataFrame(rows)
