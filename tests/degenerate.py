@@ -103,10 +103,7 @@ class Page:
 
     def show(self, made: Drawing | show.Table | Exhibit, name: str, caption: str = "") -> None:
         """As a notebook's: an exhibit of the old kind has its caption with it."""
-        if not isinstance(made, Exhibit):
-            figure, table = (made[0], None) if isinstance(made, Drawing) else (None, made[0])
-            made = Exhibit(caption, made.alt, made.data, figure, table)
-        self.shown[name] = made
+        self.shown[name] = made if isinstance(made, Exhibit) else show.as_exhibit(made, caption)
 
     def faults(self) -> list[str]:
         """Every text that holds no number where one should be, and infinite columns of data."""

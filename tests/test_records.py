@@ -148,6 +148,21 @@ def test_a_store_lies_in_a_folder_of_any_name(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(names)
 
 
+def test_items_that_runs_share_are_checked_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, read = open_store(tmp_path), list[str]()
+    for name in ("r", "s"):
+        write_run(store, name)
+    real = store.files.read
+    monkeypatch.setattr(store.files, "read", lambda name: read.append(name) or real(name))
+    monkeypatch.setattr("lthlib.records.READERS", 1)
+    assert store.damaged(["r", "s"]) == {}
+    assert read.count("items/k/items.parquet") == 1 and read.count("r/manifest.json") == 1
+    (tmp_path / "items" / "k" / "items.parquet").write_bytes(b"")
+    assert set(store.damaged(["r", "s"])) == {"r", "s"}
+
+
 def test_damaged_items_are_written_again_by_the_next_run(tmp_path: Path) -> None:
     store = open_store(tmp_path)
     write_run(store)

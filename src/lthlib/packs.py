@@ -255,6 +255,11 @@ class PackedStore(RecordStore):
         }
         return [about[run] for run in wanted]
 
+    def _verify_files(self, run: str) -> str:
+        for name in self.manifest(run)["files"]:
+            self.blob(run, name)
+        return str(self.study(run)["items"])
+
     def damaged(self, runs: Iterable[str]) -> dict[str, RecordError]:
         """As any store's; the files of a pack, which are those of all its runs, are read once."""
         packs = {members[0]: members for members in _by_study(runs).values()}

@@ -28,8 +28,9 @@ import re
 import secrets
 import shutil
 import socket
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -310,9 +311,14 @@ class RecordStore:
 
         Raises RecordError that names the first damaged one.
         """
-        for name in self.manifest(run)["files"]:
-            self.blob(run, name)
-        self._items_blob(str(self.study(run)["items"]))
+        self._items_blob(self._verify_files(run))
+
+    def _verify_files(self, run: str) -> str:
+        """Read every file of a run; returns the key of its items."""
+        manifest = self.manifest(run)
+        for name in manifest["files"]:
+            read_sealed(self.files, run, name, manifest)
+        return str(json.loads(read_sealed(self.files, run, "study.json", manifest))["items"])
 
     def damaged(self, runs: Iterable[str]) -> dict[str, RecordError]:
         """Those of the runs that :meth:`verify` refuses, each with its first fault.
@@ -321,13 +327,15 @@ class RecordStore:
         the interpreter.
         """
         names = list(runs)
+        # Many runs test the same items: these are read once, and not kept.
+        check_items = cache(lambda key: len(self._items_blob(key)))
         with ThreadPoolExecutor(READERS) as pool:
-            faults = list(pool.map(self._fault, names))
+            faults = list(pool.map(partial(self._fault, check_items=check_items), names))
         return {n: fault for n, fault in zip(names, faults, strict=True) if fault is not None}
 
-    def _fault(self, run: str) -> RecordError | None:
+    def _fault(self, run: str, check_items: Callable[[str], object]) -> RecordError | None:
         try:
-            self.verify(run)
+            check_items(self._verify_files(run))
         except RecordError as error:
             return error
         return None

@@ -6,12 +6,12 @@ A caption that changes in one module makes those chapters stale that show it, an
 from __future__ import annotations
 
 import ast
-import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
 
 from lthlib.book.execution import Cell
+from lthlib.records import file_sha256
 
 MAKES_RECORDS = "lthlib.workflow"
 """What a chapter reaches through it is told by the records: `lab` and weights of each run."""
@@ -37,7 +37,7 @@ def code_of(cells: Sequence[Cell], package: Path) -> dict[str, str]:
             todo += _imported(path.read_bytes(), package)
     beside = {data for path in seen for data in path.parent.iterdir() if data.suffix in DATA}
     found = sorted(seen | beside | {package / EXECUTED_BY})
-    return {path.relative_to(package).as_posix(): _digest(path) for path in found}
+    return {path.relative_to(package).as_posix(): file_sha256(path) for path in found}
 
 
 @cache  # by what the code is: it is read anew each time
@@ -66,8 +66,4 @@ def _names(tree: ast.AST) -> Iterator[str]:
 def files_of(root: Path, patterns: Iterable[str]) -> dict[str, str]:
     """SHA-256 of each file that a pattern below a folder finds."""
     paths = sorted({path for pattern in patterns for path in root.glob(pattern) if path.is_file()})
-    return {path.relative_to(root).as_posix(): _digest(path) for path in paths}
-
-
-def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    return {path.relative_to(root).as_posix(): file_sha256(path) for path in paths}

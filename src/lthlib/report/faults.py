@@ -79,7 +79,8 @@ def kinds(found: Found) -> pd.DataFrame:
 
 def phases(found: Found) -> pd.DataFrame:
     """How many strikes of each kind, and of all, fell on each phase that was struck."""
-    counts = pd.crosstab(strikes(found)["kind"], strikes(found)["phase"])
+    struck = strikes(found)
+    counts = pd.crosstab(struck["kind"], struck["phase"])
     seen = [phase for phase in PHASES if phase in counts]
     table = counts.reindex(index=list(found["kinds"]), columns=seen)
     table.loc["all"] = table.sum()

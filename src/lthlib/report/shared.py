@@ -87,15 +87,15 @@ def accuracy_and_agreement(quality: pd.DataFrame, agreements: pd.DataFrame) -> T
 def fidelity(reading: Reading) -> Drawing:
     """Fidelity over the ladder, beside what a constant answer and another dense seed reach."""
     frame = at_stage(reading.agreements, reading.stage)
-    level_at = {
+    beside = {
         "a constant answer (trivial)": float(
             frame.groupby("run")["trivial_fidelity"].first().mean()
         )
     }
     if reading.floor is not None:
-        level_at["dense of another seed"] = reading.floor
+        beside["dense of another seed"] = reading.floor
     data = tidy.with_seeds(frame, BY_BRANCH, ["fidelity"])
-    return ladder(data, BRANCH_LOOKS, series="branch", lines=level_at)
+    return ladder(data, BRANCH_LOOKS, series="branch", lines=beside)
 
 
 def measures(frame: pd.DataFrame, names: Sequence[str], **extra: pd.Series[str]) -> Table:

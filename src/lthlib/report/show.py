@@ -66,16 +66,18 @@ def show(made: Drawing | Table | Exhibit, name: str, caption: str = "") -> None:
         under which other pages can glue it.
     caption: what is shown, on how many seeds and items, what its intervals are (:func:`basis`).
     """
-    if isinstance(made, Exhibit):
-        exhibit = made
-    else:
-        figure, table = (made.figure, None) if isinstance(made, Drawing) else (None, made.table)
-        exhibit = Exhibit(proper(caption), proper(made.alt), made.data, figure, table)
+    exhibit = made if isinstance(made, Exhibit) else as_exhibit(made, caption)
     data = {
         "text/html": exhibit_html(exhibit, name, chapter=os.environ.get("LTHLIB_CHAPTER")),
         "text/plain": repr(f"{exhibit.alt} {exhibit.caption}"),
     }
     _publish(data, {"scrapbook": {"name": name, "mime_prefix": ""}})
+
+
+def as_exhibit(made: Drawing | Table, caption: str) -> Exhibit:
+    """A drawing or a table with its caption; minus signs in words are true ones."""
+    figure, table = (made.figure, None) if isinstance(made, Drawing) else (None, made.table)
+    return Exhibit(proper(caption), proper(made.alt), made.data, figure, table)
 
 
 def _publish(data: Mapping[str, str], metadata: Mapping[str, object]) -> None:

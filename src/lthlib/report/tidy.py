@@ -13,7 +13,14 @@ import pandas as pd
 
 from lthlib.errors import RecordError
 from lthlib.report.measures import BRANCH_ORDER, STAGE_ORDER
-from lthlib.report.statistics import Floats, Interval, jackknife_interval, seed_summary, t_interval
+from lthlib.report.statistics import (
+    DENSE_LEVEL,
+    Floats,
+    Interval,
+    jackknife_interval,
+    seed_summary,
+    t_interval,
+)
 from lthlib.study import MODALITIES, MODELS
 
 OF_PAIRS = ("other_ticket", "relative_fidelity", "own_answers")
@@ -120,7 +127,7 @@ def with_dense_cells(agreements: pd.DataFrame) -> pd.DataFrame:
     dense = agreements.drop_duplicates("run")
     right = dense["accuracy_dense"]
     cells = {"a": right, "b": 0 * right, "c": 0 * right, "e": 1 - right, "g": 0 * right}
-    own = dense.assign(level=0, sparsity=0.0, sparsity_all=0.0, **cells)
+    own = dense.assign(level=DENSE_LEVEL, sparsity=0.0, sparsity_all=0.0, **cells)
     return pd.concat([own, agreements], ignore_index=True)
 
 
@@ -163,7 +170,7 @@ def focus(quality: pd.DataFrame) -> int:
 
     It is chosen by its place on the ladder and never by its result.
     """
-    beyond = quality[quality["level"] != 0]
+    beyond = quality[quality["level"] != DENSE_LEVEL]
     controls = beyond[beyond["branch"] != "main"]
     levels = sorted((controls if len(controls) else beyond)["level"].unique())
-    return int(levels[len(levels) // 2]) if levels else 0
+    return int(levels[len(levels) // 2]) if levels else DENSE_LEVEL

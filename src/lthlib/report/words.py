@@ -75,9 +75,9 @@ def points(share: float | None) -> str:
     >>> points(-0.003), points(0.0123), points(-0.0001), points(None)
     ('−0.3', '+1.2', '0.0', 'not defined')
     """
-    if pd.isna(share):
+    if share is None or pd.isna(share):
         return "not defined"
-    text = proper(f"{100 * float(share or 0):+.1f}")
+    text = proper(f"{100 * share:+.1f}")
     return "0.0" if text == "+0.0" else text
 
 

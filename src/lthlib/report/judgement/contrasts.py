@@ -40,7 +40,7 @@ from lthlib.report.statistics import (
     t_interval,
     wilcoxon_rows,
 )
-from lthlib.report.tidy import in_order
+from lthlib.report.tidy import models_in_order
 from lthlib.study import Study
 
 STUDY = ["study", "model", "task", "protocol", "ladder", "measure", "margin"]
@@ -367,7 +367,6 @@ def _verdict(note: str, p_equivalence: float, p_difference: float, difference: f
 
 def in_reading_order(tests: pd.DataFrame) -> pd.DataFrame:
     """Rows of contrasts by model, in this project's order, then by level, then by reference."""
-    models = {model: i for i, model in enumerate(in_order(tests["model"]))}
     against = {name: i for i, name in enumerate(REFERENCES)}
-    rank = tests.assign(_m=tests["model"].map(models), _a=tests["against"].map(against))
-    return rank.sort_values(["_m", "study", "level", "_a"]).drop(columns=["_m", "_a"])
+    ranked = tests.assign(_a=tests["against"].map(against)).sort_values(["study", "level", "_a"])
+    return models_in_order(ranked.drop(columns="_a"))
